@@ -1,0 +1,1 @@
+"""Analyses: functions of a map, one subject a file."""

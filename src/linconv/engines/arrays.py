@@ -1,0 +1,75 @@
+"""Arrays: which kinds are taken, and which dtype they are computed in.
+
+float32, float64, complex64 and complex128 are kept and promoted as NumPy does; float16 and
+bfloat16 are computed in float32 (or the map's wider dtype) and cast back; integers and bools are
+computed in float64. Anything else is refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+from linconv.errors import DTypeError
+
+__all__ = ["Array", "as_array", "cast_back", "computed_in", "working_dtype"]
+
+Array = NDArray[Any]
+
+_KEPT = {np.dtype(t) for t in (np.float32, np.float64, np.complex64, np.complex128)}
+_HALF = ("float16", "bfloat16")
+
+
+def as_array(name: str, value: Any) -> Array:
+    """Return `value` as a NumPy array of a dtype that can be computed with.
+
+    Raises
+    ------
+    DTypeError
+        For arrays of another library, and for object, string, date and long double arrays.
+    """
+    if array_api_compat.is_torch_array(value) or array_api_compat.is_jax_array(value):
+        kind = type(value).__module__.split(".")[0]
+        raise DTypeError(
+            f"{name} must be a NumPy array or nested lists; got a {kind} array; "
+            f"use numpy.asarray({name}) first"
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DTypeError(
+            f"{name} must be a rectangular array of numbers; got {type(value).__name__} "
+            f"({error}); make all rows equally long"
+        ) from None
+    working_dtype(name, array.dtype)
+    return array
+
+
+def working_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype, in native byte order, that an array of `dtype` is computed in."""
+    native = dtype.newbyteorder("=")
+    if native in _KEPT:
+        return native
+    if dtype.name in _HALF:
+        return np.dtype(np.float32)
+    if dtype.kind in "iub":
+        return np.dtype(np.float64)
+    raise DTypeError(
+        f"{name} must hold real or complex numbers of at most 64 bits a part; got dtype "
+        f"{dtype}; convert it with .astype('float64') or .astype('complex128')"
+    )
+
+
+def computed_in(dtype: np.dtype[Any], array: Array) -> Array:
+    """Return `array` in the dtype in which a map of `dtype` computes with it."""
+    return array.astype(np.result_type(dtype, working_dtype("the array", array.dtype)), copy=False)
+
+
+def cast_back(result: Array, given: np.dtype[Any]) -> Array:
+    """Return `result` in half precision if the array given was; complex results stay complex."""
+    if given.name in _HALF and result.dtype.kind == "f":
+        return result.astype(given)
+    return result

@@ -1,0 +1,255 @@
+"""The three factors of a convolution, each with its exact transpose: Pad, Correlate, Decimate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from linconv.arguments import PerAxis, per_axis
+from linconv.arguments import shape as read_shape
+from linconv.engines import correlate, correlate_transpose
+from linconv.engines.arrays import Array, as_array, working_dtype
+from linconv.engines.windows import zero_crop, zero_pad
+from linconv.errors import ShapeError
+from linconv.geometry import Geometry
+from linconv.layout import Layout
+from linconv.linear_map import LinearMap
+from linconv.matrix import convolution_csr, selection_csr
+from linconv.padding import Padding, padded_sources
+
+__all__ = ["Correlate", "Decimate", "Pad"]
+
+
+class Pad(LinearMap):
+    """P: pad (or, with negative numbers, crop) every axis of an array.
+
+    Parameters
+    ----------
+    input_shape : int or sequence of int
+        All axes of one sample, channels included.
+    padding : int, sequence of int or sequence of (low, high)
+        Samples per side and axis, as in `Geometry`; give (0, 0) for a channel axis.
+    padding_mode : str or sequence of str
+        As in `Geometry`, one for all axes or one per axis.
+
+    Notes
+    -----
+    Its transpose crops zero padding, and folds any other padding back onto the samples that it
+    copied. dtype is float32, so that it widens nothing; cost is one pass over the output.
+
+    Examples
+    --------
+    >>> Pad((3,), 1, "reflect")([1.0, 2.0, 3.0])
+    array([2., 1., 2., 3., 2.])
+    """
+
+    geometry: Geometry
+
+    def __init__(
+        self,
+        input_shape: PerAxis,
+        padding: Padding,
+        padding_mode: str | Sequence[str] = "zeros",
+    ) -> None:
+        size = read_shape("input_shape", input_shape)
+        geometry = Geometry(size, 1, padding=padding, padding_mode=padding_mode)
+        self._set(size, geometry.output_size, np.float32, geometry=geometry)
+
+    def _zeros(self) -> tuple[tuple[int, int], ...]:
+        g = self.geometry
+        split = zip(g.padding, g.padding_mode, strict=True)
+        return tuple(pair if mode == "zeros" else (0, 0) for pair, mode in split)
+
+    def _copied(self) -> list[int]:
+        g = self.geometry
+        return [a for a in range(g.ndim) if g.padding_mode[a] != "zeros" and any(g.padding[a])]
+
+    def _sources(self, axis: int) -> Array:
+        g = self.geometry
+        return padded_sources(g.input_size[axis], *g.padding[axis], g.padding_mode[axis])
+
+    def _apply(self, x: Array) -> Array:
+        for axis in self._copied():
+            x = np.take(x, self._sources(axis), axis=axis + 1)
+        return zero_pad(x, self._zeros(), 1)
+
+    def _apply_transpose(self, y: Array) -> Array:
+        sizes = [
+            n if mode == "zeros" else p
+            for n, p, mode in zip(
+                self.input_shape, self.output_shape, self.geometry.padding_mode, strict=True
+            )
+        ]
+        x = zero_crop(y, tuple(sizes), self._zeros(), 1)
+        for axis in self._copied():
+            x = self._fold(x, axis)
+        return x
+
+    def _fold(self, y: Array, axis: int) -> Array:
+        """Add every padded sample to the one it copies: the interior at once, then the border."""
+        size, (low, high) = self.input_shape[axis], self.geometry.padding[axis]
+        samples = np.moveaxis(y, axis + 1, 0)
+        inner = zero_crop(samples, (size,), ((low, high),), 0)
+        folded = inner.copy()
+        position = np.arange(-low, size + high)
+        border = np.flatnonzero((position < 0) | (position >= size))
+        sources = self._sources(axis)
+        for sample in border:
+            folded[sources[sample]] += samples[sample]
+        return np.moveaxis(folded, 0, axis + 1)
+
+    def _sparse(self, max_bytes: int) -> Any:
+        sources = [self._sources(axis) for axis in range(self.geometry.ndim)]
+        return selection_csr(sources, self.input_shape, self.dtype)
+
+
+class Decimate(LinearMap):
+    """S: keep every `stride`-th sample of every axis of an array, the first one included.
+
+    Its transpose dilates: it puts ``stride - 1`` zeros after each sample, as far as the axis
+    goes.
+
+    Parameters
+    ----------
+    input_shape : int or sequence of int
+        All axes of one sample, channels included.
+    stride : int or sequence of int
+        One for all axes or one per axis; 1 for a channel axis.
+
+    Notes
+    -----
+    dtype is float32, so that it widens nothing; cost is one pass over the smaller array.
+
+    Examples
+    --------
+    >>> Decimate((5,), 2).T([1.0, 2.0, 3.0])
+    array([1., 0., 2., 0., 3.])
+    """
+
+    geometry: Geometry
+
+    def __init__(self, input_shape: PerAxis, stride: PerAxis) -> None:
+        size = read_shape("input_shape", input_shape)
+        geometry = Geometry(size, 1, stride=per_axis("stride", stride, len(size), minimum=1))
+        self._set(size, geometry.output_size, np.float32, geometry=geometry)
+
+    def _kept(self) -> tuple[slice, ...]:
+        return (slice(None), *(slice(None, None, s) for s in self.geometry.stride))
+
+    def _apply(self, x: Array) -> Array:
+        return x[self._kept()]
+
+    def _apply_transpose(self, y: Array) -> Array:
+        x = np.zeros((len(y), *self.input_shape), y.dtype)
+        x[self._kept()] = y
+        return x
+
+    def _sparse(self, max_bytes: int) -> Any:
+        sources = [self.geometry.sources(axis)[:, 0] for axis in range(self.geometry.ndim)]
+        return selection_csr(sources, self.input_shape, self.dtype)
+
+
+class Correlate(LinearMap):
+    """C: correlate with a kernel at every position where it fits, stride 1, no padding.
+
+    Parameters
+    ----------
+    kernel : array, shape (*size, in/groups, out), (out, in/groups, *size) or (*size)
+        By `data_format`, or bare.
+    input_shape : int or sequence of int
+        One sample, without batch axis.
+    dilation, groups, data_format
+        As in `Conv`.
+
+    Notes
+    -----
+    Computed by the engine; cost is one multiplication and addition per output sample, kernel
+    sample and input channel of its group.
+    """
+
+    kernel: Array
+    geometry: Geometry
+    layout: Layout
+
+    def __init__(
+        self,
+        kernel: Any,
+        input_shape: PerAxis,
+        *,
+        dilation: PerAxis = 1,
+        groups: int = 1,
+        data_format: str = "channels_last",
+    ) -> None:
+        array, layout, options = read_kernel(kernel, input_shape, data_format, groups)
+        self._fill(array, layout, Geometry(dilation=dilation, **options))
+
+    @classmethod
+    def of(cls, kernel: Array, layout: Layout, geometry: Geometry) -> Correlate:
+        """Return the map of any zero-padded, strided geometry: what one call of an engine does."""
+        made = cls.__new__(cls)
+        made._fill(kernel, layout, geometry)
+        return made
+
+    def _fill(self, kernel: Array, layout: Layout, geometry: Geometry) -> None:
+        g = geometry
+        self._set(
+            layout.join(g.input_size, g.in_channels),
+            layout.join(g.output_size, g.out_channels),
+            kernel.dtype,
+            kernel=kernel,
+            layout=layout,
+            geometry=g,
+        )
+
+    def _apply(self, x: Array) -> Array:
+        return self._by(correlate, x, self.output_shape)
+
+    def _apply_transpose(self, y: Array) -> Array:
+        return self._by(correlate_transpose, y, self.input_shape)
+
+    def _by(self, operation: Any, array: Array, shape: tuple[int, ...]) -> Array:
+        kernel = self.kernel.astype(array.dtype, copy=False)
+        if self.layout.bare:
+            array, kernel = array[:, None], kernel[None, None]
+        result: Array = operation(array, kernel, self.geometry, self.layout.channels_last)
+        return result.reshape(len(array), *shape)
+
+    def _sparse(self, max_bytes: int) -> Any:
+        return convolution_csr(self.geometry, self.layout, self.kernel, max_bytes)
+
+    def conj(self) -> LinearMap:
+        """Return the correlation with the conjugate kernel."""
+        return Correlate.of(self.kernel.conj(), self.layout, self.geometry)
+
+
+def read_kernel(
+    kernel: Any, input_shape: Any, data_format: str, groups: Any
+) -> tuple[Array, Layout, dict[str, Any]]:
+    """Read a kernel against an input shape: a read-only copy, the layout, the geometry's options.
+
+    Raises
+    ------
+    DTypeError, ShapeError
+        If the kernel holds no numbers, or does not fit the input shape or its channels.
+    """
+    array = as_array("the kernel", kernel)
+    layout = Layout.read(array.shape, input_shape, data_format)
+    array = array.astype(working_dtype("the kernel", array.dtype))
+    array.flags.writeable = False
+    sizes = read_shape("input_shape", input_shape)
+    input_size, in_channels = layout.split(sizes, 1)
+    kernel_size, per_group, out_channels = layout.split_kernel(array.shape)
+    channels = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+    checked = Geometry(1, 1, **channels)
+    if per_group * checked.groups != in_channels:
+        fitting = in_channels % per_group == 0 and out_channels % (in_channels // per_group) == 0
+        remedy = f"groups={in_channels // per_group}" if fitting else "a kernel that fits"
+        raise ShapeError(
+            f"the kernel must have in_channels / groups = {in_channels} / {checked.groups} input "
+            f"channels; got {per_group} in a {data_format} kernel of shape {array.shape} for "
+            f"input_shape {sizes}; use {remedy}, or check data_format"
+        )
+    options = {"input_size": input_size, "kernel_size": kernel_size, **channels}
+    return array, layout, options
