@@ -55,8 +55,8 @@ class Geometry:
 
     Attributes
     ----------
-    padding : tuple of (int, int)
-        Resolved to (low, high) samples per axis; `padding_mode` is resolved to one per axis.
+    padding : tuple of (low, high)
+        Resolved to samples per axis; `padding_mode` is resolved to one name per axis.
 
     Raises
     ------
@@ -73,6 +73,8 @@ class Geometry:
     >>> g = Geometry((224, 224), 7, stride=2, padding="same")
     >>> g.padding, g.output_size
     (((2, 3), (2, 3)), (112, 112))
+    >>> Geometry.input_sizes(12, 3, stride=2, padding="same")
+    (range(23, 25),)
     """
 
     input_size: tuple[int, ...]
@@ -100,10 +102,7 @@ class Geometry:
     ) -> None:
         size = shape("input_size", input_size)
         ndim = len(size)
-        kernel = per_axis("kernel_size", kernel_size, ndim, minimum=1)
-        steps = per_axis("stride", stride, ndim, minimum=1)
-        spacing = per_axis("dilation", dilation, ndim, minimum=1)
-        reach = _effective(kernel, spacing)
+        kernel, steps, spacing, reach = _read_axes(ndim, kernel_size, stride, dilation)
         values: dict[str, Any] = {
             "input_size": size,
             "kernel_size": kernel,
@@ -178,15 +177,12 @@ class Geometry:
         """
         size = shape("input_size", input_size)
         ndim = len(size)
-        steps = per_axis("stride", stride, ndim, minimum=1)
-        spacing = per_axis("dilation", dilation, ndim, minimum=1)
-        kernel = per_axis("kernel_size", kernel_size, ndim, minimum=1)
+        kernel, steps, spacing, reach = _read_axes(ndim, kernel_size, stride, dilation)
         check_groups(
             integer("groups", groups, minimum=1),
             in_channels=integer("in_channels", in_channels, minimum=1),
             out_channels=integer("out_channels", out_channels, minimum=1),
         )
-        reach = _effective(kernel, spacing)
         extra = resolve_output_padding(output_padding, steps, spacing)
         sizes, pairs = resolve_transposed(padding, size, reach, steps, extra)
         return cls(
@@ -210,17 +206,9 @@ class Geometry:
         padding: Padding = "valid",
         dilation: PerAxis = 1,
     ) -> tuple[range, ...]:
-        """Return, per axis, every input size that gives the wanted output size.
-
-        Examples
-        --------
-        >>> Geometry.input_sizes(12, 3, stride=2, padding="same")
-        (range(23, 25),)
-        """
+        """Return, per axis, every input size that gives the wanted output size, as a range."""
         wanted = shape("output_size", output_size)
-        steps = per_axis("stride", stride, len(wanted), minimum=1)
-        spacing = per_axis("dilation", dilation, len(wanted), minimum=1)
-        reach = _effective(per_axis("kernel_size", kernel_size, len(wanted), minimum=1), spacing)
+        _, steps, _, reach = _read_axes(len(wanted), kernel_size, stride, dilation)
         if isinstance(padding, str) and padding.startswith("same"):
             firsts = [(o - 1) * s + 1 for o, s in zip(wanted, steps, strict=True)]
         else:
@@ -274,10 +262,9 @@ class Geometry:
 
         Returns
         -------
-        border : Geometry
-            Pads the axes whose mode is not zeros (kernel size 1, stride 1, one channel).
-        rest : Geometry
-            The same convolution of the array so padded, itself padded with zeros only.
+        border, rest : Geometry
+            The first pads the axes whose mode is not zeros (kernel size 1, stride 1); the second
+            is the same convolution of the array so padded, itself padded with zeros only.
         """
         none = (0, 0)
         bordered = [mode != "zeros" for mode in self.padding_mode]
@@ -298,9 +285,8 @@ class Geometry:
     def transposed(self) -> Geometry:
         """Return the ordinary stride-1 convolution that equals the transpose.
 
-        It reads the dilated output (`dilated_size`) with the flipped kernel. On axes whose
-        padding mode is not zeros it gives the *padded* axis, whose border is then folded back
-        by the transpose of the padding.
+        It reads the dilated output (`dilated_size`) with the flipped kernel. Axes whose padding
+        mode is not zeros come out *padded*; the transpose of the padding folds them back.
         """
         _, rest = self.split_border()
         return rest.replace(
@@ -335,8 +321,7 @@ class Geometry:
     def overlap(self) -> tuple[NDArray[np.int64], ...]:
         """Return, per axis, how many (window, tap) pairs read each input sample.
 
-        For the transposed convolution these are the contributions that each output sample
-        receives; over several axes they multiply.
+        The transposed convolution's outputs receive as many; over several axes they multiply.
         """
         counts = []
         for axis, size in enumerate(self.input_size):
@@ -349,20 +334,14 @@ class Geometry:
 
         There are as many as the stride, less those that no output sample belongs to.
         """
-        return output_phases(
-            self.input_size[axis],
-            self.output_size[axis],
-            self.kernel_size[axis],
-            self.stride[axis],
-            self.dilation[axis],
-            self.padding[axis][0],
-        )
+        names = ("input_size", "output_size", "kernel_size", "stride", "dilation")
+        sizes = [getattr(self, name)[axis] for name in names]
+        return output_phases(*sizes, low=self.padding[axis][0])
 
     def with_kernel_size(self, kernel_size: PerAxis) -> Geometry:
-        """Return the geometry with another kernel size and the same input and output sizes.
+        """Return the geometry for another kernel size, from the same input to the same output.
 
-        It is padded "same" if this one is; otherwise its windows keep their centres, to half a
-        sample.
+        It is padded "same" if this one is; otherwise its windows keep their centres.
         """
         kernel = per_axis("kernel_size", kernel_size, self.ndim, minimum=1)
         if self.padding == self.replace(padding="same").padding:
@@ -385,10 +364,10 @@ class Geometry:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
         """Return the geometry that `to_dict` described."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
+        known = sorted(field.name for field in fields(cls))
+        if unknown := sorted(set(values).difference(known)):
             raise GeometryError(
-                f"a geometry has the entries {sorted(known)}; got also {unknown}; remove them"
+                f"a geometry has the entries {known}; got also {unknown}; remove them"
             )
         return cls(**values)
 
@@ -396,21 +375,25 @@ class Geometry:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __repr__(self) -> str:
-        defaults = {
-            "stride": (1,) * self.ndim,
-            "padding": ((0, 0),) * self.ndim,
-            "padding_mode": ("zeros",) * self.ndim,
-            "dilation": (1,) * self.ndim,
-            "in_channels": 1,
-            "out_channels": 1,
-            "groups": 1,
-        }
+        usual = {"stride": 1, "padding": (0, 0), "padding_mode": "zeros", "dilation": 1}
+        defaults: dict[str, Any] = {name: (value,) * self.ndim for name, value in usual.items()}
+        defaults |= {"in_channels": 1, "out_channels": 1, "groups": 1}
         shown = {k: v for k, v in self._fields().items() if k not in defaults or v != defaults[k]}
         return f"Geometry({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 def _effective(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
     return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+
+
+def _read_axes(
+    ndim: int, kernel_size: PerAxis, stride: PerAxis, dilation: PerAxis
+) -> tuple[tuple[int, ...], ...]:
+    """Return kernel size, stride, dilation and effective kernel size, each one int per axis."""
+    kernel = per_axis("kernel_size", kernel_size, ndim, minimum=1)
+    steps = per_axis("stride", stride, ndim, minimum=1)
+    spacing = per_axis("dilation", dilation, ndim, minimum=1)
+    return kernel, steps, spacing, _effective(kernel, spacing)
 
 
 def _plain(value: Any) -> Any:
