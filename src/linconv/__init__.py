@@ -8,6 +8,7 @@ from linconv.factors import Correlate, Decimate, Pad
 from linconv.forms import Comparison, compare, forms
 from linconv.geometry import Geometry
 from linconv.linear_map import LinearMap, identity
+from linconv.study import study
 
 __all__ = [
     "Comparison",
@@ -24,6 +25,7 @@ __all__ = [
     "forms",
     "identity",
     "inverse_kernel",
+    "study",
     "testing",
 ]
 

@@ -83,6 +83,7 @@ def forms(op: Conv | ConvTranspose) -> dict[str, LinearMap]:
     Parameters
     ----------
     op : Conv or ConvTranspose
+        Of any geometry, in either layout.
 
     Returns
     -------
@@ -110,6 +111,7 @@ def compare(op: Conv | ConvTranspose, x: Any = None) -> Comparison:
     Parameters
     ----------
     op : Conv or ConvTranspose
+        Of any geometry, in either layout.
     x : array, shape (*batch, *op.input_shape), optional
         Default: standard normal values from a fixed seed, in the map's dtype.
 
@@ -119,6 +121,12 @@ def compare(op: Conv | ConvTranspose, x: Any = None) -> Comparison:
         Deviations are measured; the reference is the sparse matrix in float64 (complex128),
         assembled from the geometry alone, times `x` (the operator itself where that matrix
         would be too large).
+
+    Examples
+    --------
+    >>> result = compare(Conv([1.0, 2.0, 1.0], (16,), padding="same"))
+    >>> max(row.relative for row in result.rows) < 1e-14
+    True
     """
     if x is None:
         x = np.random.default_rng(0).standard_normal(op.input_shape).astype(op.dtype)

@@ -335,8 +335,8 @@ class Geometry:
         There are as many as the stride, less those that no output sample belongs to.
         """
         names = ("input_size", "output_size", "kernel_size", "stride", "dilation")
-        sizes = [getattr(self, name)[axis] for name in names]
-        return output_phases(*sizes, low=self.padding[axis][0])
+        size, windows, kernel, stride, dilation = (getattr(self, name)[axis] for name in names)
+        return output_phases(size, windows, kernel, stride, dilation, self.padding[axis][0])
 
     def with_kernel_size(self, kernel_size: PerAxis) -> Geometry:
         """Return the geometry for another kernel size, from the same input to the same output.

@@ -385,6 +385,7 @@ def identity(shape: Any) -> LinearMap:
     Parameters
     ----------
     shape : int or sequence of int
+        Of one sample, without batch axes.
 
     Returns
     -------

@@ -29,6 +29,7 @@ def dot_test(op: LinearMap, *, trials: int = 3, seed: int = 0, rtol: float | Non
     Parameters
     ----------
     op : LinearMap
+        Any map, of linconv's or of one's own.
     trials : int
         Number of random pairs.
     seed : int
@@ -73,7 +74,8 @@ def assert_same_map(
     Parameters
     ----------
     a, b : LinearMap
-    trials, seed
+        The two maps, which need not be of one class.
+    trials, seed : int
         As in `dot_test`.
     rtol : float, optional
         Relative to the largest value; default by the coarser of the two dtypes.

@@ -20,8 +20,8 @@ from linconv.analysis.design import (
 )
 from linconv.analysis.least_squares import LeastSquares, solve_shared
 from linconv.arguments import PerAxis, integer
-from linconv.engines.arrays import as_array
-from linconv.errors import DTypeError, GeometryError, LinconvError, ShapeError
+from linconv.engines.arrays import finite_real
+from linconv.errors import GeometryError, LinconvError, ShapeError
 from linconv.geometry import Geometry
 from linconv.layout import Layout
 from linconv.padding import Padding
@@ -30,7 +30,7 @@ __all__ = ["DecoderFit", "pieces"]
 
 Array = NDArray[Any]
 
-BATCH_BYTES = 2**25
+BATCH_BYTES = 2**22
 
 
 class DecoderFit:
@@ -206,7 +206,7 @@ class DecoderFit:
 
     def read(self, features: Any, images: Any) -> tuple[Array, Array]:
         """Check a batch, and return it channels first in float64."""
-        y, x = _batch("features", features), _batch("images", images)
+        y, x = finite_real("features", features), finite_real("images", images)
         if len(y) != len(x) or y.ndim != x.ndim or x.ndim < 3:
             raise ShapeError(
                 f"features and images must have shapes (n, *size, channels) with the same n and "
@@ -239,23 +239,9 @@ class DecoderFit:
         return layout.arrays_first(y), layout.arrays_first(x)
 
 
-def pieces(features: Array, parts: list[Block]) -> Iterator[slice]:
-    """Cut a batch so that the largest block of the design matrix fits `BATCH_BYTES`."""
+def pieces(features: Array, parts: list[Block], limit: int = BATCH_BYTES) -> Iterator[slice]:
+    """Cut a batch so that the largest block of the design matrix takes at most `limit` bytes."""
     widest = max((block.samples * (len(block.columns) + 2) for block in parts), default=1)
-    step = max(1, BATCH_BYTES // (8 * widest))
+    step = max(1, limit // (8 * widest))
     for start in range(0, len(features), step):
         yield slice(start, start + step)
-
-
-def _batch(name: str, value: Any) -> Array:
-    array = as_array(name, value)
-    if array.dtype.kind == "c":
-        raise DTypeError(f"{name} must be real; got {array.dtype}; fit the two parts by themselves")
-    array = array.astype(np.float64, copy=False)
-    if not np.isfinite(array).all():
-        bad = int(array.size - np.isfinite(array).sum())
-        raise LinconvError(
-            f"{name} must be finite; got {bad} NaN or infinite values of {array.size}; "
-            f"remove them first"
-        )
-    return array

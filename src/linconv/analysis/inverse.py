@@ -75,6 +75,7 @@ def inverse_kernel(
     Parameters
     ----------
     op : Conv
+        The convolution to be undone.
     size : int or sequence of int
         Kernel size of the inverse.
     images : array, shape (*batch, *op.input_shape)
@@ -106,7 +107,7 @@ def inverse_kernel(
     >>> image = np.random.default_rng(0).random((16, 16))
     >>> blur = Conv(np.ones((3, 3)) / 9, (16, 16), padding="same")
     >>> [round(inverse_kernel(blur, k, image).mse, 3) for k in (3, 7)]
-    [0.046, 0.009]
+    [0.077, 0.038]
     """
     if not isinstance(op, Conv):
         raise LinconvError(

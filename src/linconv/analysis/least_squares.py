@@ -128,7 +128,8 @@ def _stacked(a: Array, b: Array) -> Array:
 
 
 def _householder(rows: Array) -> Array:
-    return np.asarray(np.linalg.qr(rows, mode="r"))
+    triangle: Array = scipy.linalg.qr(rows, mode="r", check_finite=False)[0]
+    return triangle[: rows.shape[1]]
 
 
 def _triangle(rows: Array, guess: Array, guess_rows: int) -> Array:
@@ -139,15 +140,17 @@ def _triangle(rows: Array, guess: Array, guess_rows: int) -> Array:
     if len(guess) < columns:
         sample = rows[:: len(rows) // (4 * columns)]
         guess, guess_rows = _householder(sample), len(sample)
-    guard = _GUARD * np.linalg.norm(guess)
+    guard = _GUARD * scipy.linalg.norm(guess)
     if not guard > 0:
         return _householder(rows)
     whitener = _householder(np.concatenate([guess, guard * np.eye(columns)]))
-    white = scipy.linalg.solve_triangular(whitener, rows.T, trans="T", check_finite=False)
-    gram = white @ white.T
+    # Only SciPy's BLAS from here on: NumPy's has threads of its own that would compete.
+    white = scipy.linalg.blas.dtrsm(1.0, whitener, rows.T, trans_a=True)
+    gram = scipy.linalg.blas.dsyrk(1.0, white)
     expected = len(rows) / guess_rows
     if not gram.diagonal().max() < _GROWTH * expected:
         return _householder(rows)
-    factor = np.linalg.cholesky(gram + _SHIFT * expected * np.eye(columns))
-    product: Array = factor.T @ whitener
+    gram[np.diag_indices(columns)] += _SHIFT * expected
+    factor = scipy.linalg.cholesky(gram, check_finite=False)
+    product: Array = scipy.linalg.blas.dtrmm(1.0, factor, whitener)
     return product

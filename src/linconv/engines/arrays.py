@@ -13,9 +13,9 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from linconv.errors import DTypeError
+from linconv.errors import DTypeError, LinconvError
 
-__all__ = ["Array", "as_array", "cast_back", "computed_in", "working_dtype"]
+__all__ = ["Array", "as_array", "cast_back", "computed_in", "finite_real", "working_dtype"]
 
 Array = NDArray[Any]
 
@@ -45,6 +45,28 @@ def as_array(name: str, value: Any) -> Array:
             f"({error}); make all rows equally long"
         ) from None
     working_dtype(name, array.dtype)
+    return array
+
+
+def finite_real(name: str, value: Any) -> Array:
+    """Return `value` in float64 for a fit or a measurement, which takes real, finite numbers.
+
+    Raises
+    ------
+    DTypeError
+        As `as_array`, or if `value` is complex.
+    LinconvError
+        If a value is NaN or infinite.
+    """
+    array = as_array(name, value)
+    if array.dtype.kind == "c":
+        raise DTypeError(f"{name} must be real; got {array.dtype}; take its two parts one by one")
+    array = array.astype(np.float64, copy=False)
+    if bad := int(array.size - np.isfinite(array).sum()):
+        raise LinconvError(
+            f"{name} must be finite; got {bad} NaN or infinite values of {array.size}; "
+            f"remove them first"
+        )
     return array
 
 
