@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from linconv.errors import InputError, MissingPackageError
+from linconv.study import archives
 from linconv.study.datasets import iter_hdf5, load_images
 from sample_files import FORMATS, Touch, colours, h5, save, zip_zeros
 
@@ -85,7 +86,7 @@ def test_an_npz_without_x(folder):
 
 
 def test_a_zip_bomb_is_refused_by_its_declared_size(folder, monkeypatch):
-    monkeypatch.setattr("linconv.study.archives.MAX_BYTES", 8 << 20)
+    monkeypatch.setattr(archives, "MAX_BYTES", 8 << 20)
     zip_zeros(folder / "bomb.npz", (9, 1024, 1024), mebibytes=9)
     assert (folder / "bomb.npz").stat().st_size < 20_000
     with pytest.raises(InputError, match=r"x.npy in .*bomb.npz unpacks to 94\d+ bytes, .*8388608"):
@@ -123,7 +124,7 @@ def test_an_encrypted_archive(folder):
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_too_many_images_at_once(folder, monkeypatch, suffix):
-    monkeypatch.setattr("linconv.study.archives.MAX_BYTES", 100_000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 100_000)
     file = save(folder / f"many{suffix}", colours(25, 32, 32, 3))
     with pytest.raises(InputError, match=r"204800 bytes for 25 images, .* limit of at most 12"):
         load_images(file)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from linconv.errors import InputError, LinconvError, MissingPackageError
+from linconv.study import images
 from linconv.study.images import PHOTOGRAPHS, load_image, photograph_file, unit_grey
 from sample_files import Touch, bundled, colours, npy_declaring, pillow, png_header
 
@@ -353,7 +354,7 @@ def test_a_senseless_max_side(max_side):
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, package, extra):
     bundled()
     if package == "skimage":
-        monkeypatch.setattr("linconv.study.images.util.find_spec", lambda name: None)
+        monkeypatch.setattr(images.util, "find_spec", lambda name: None)
     else:
         for module in ["PIL", *(name for name in sys.modules if name.startswith("PIL."))]:
             monkeypatch.setitem(sys.modules, module, None)
