@@ -227,7 +227,7 @@ def measured(case: Case, dtype: str, *, transposed: bool) -> dict[str, Any]:
     built = {name: build(race, transposed=transposed) for name, build in BUILDERS.items()}
     calls = {name: call for name, call in built.items() if call is not None}
     timings = timing.race(
-        calls, lambda result: np.asarray(result).ravel(), rtol=TOLERANCES[dtype], budget=0.15
+        calls, lambda result: np.asarray(result).ravel(), rtol=TOLERANCES[dtype], budget=0.06
     )
     return {
         "name": case.name,

@@ -14,12 +14,12 @@ from linconv.errors import ShapeError
 from linconv.factors import Correlate, Decimate, Pad, read_kernel
 from linconv.geometry import Geometry
 from linconv.kernel_map import KernelMap
-from linconv.layout import Layout
+from linconv.layout import Layout, exchanged_kernel
 from linconv.linear_map import Identity, LinearMap, Product
 from linconv.matrix import convolution_csr
 from linconv.padding import Padding
 
-__all__ = ["Conv", "ConvTranspose", "EquivalentConv", "exchanged_kernel"]
+__all__ = ["Conv", "ConvTranspose", "EquivalentConv"]
 
 
 class Conv(LinearMap):
@@ -356,14 +356,6 @@ class EquivalentConv(Product):
     def prepared(self, x: Any) -> Array:
         """Return the dilated, padded input that the ordinary convolution reads."""
         return self.pad(self.dilate(x))
-
-
-def exchanged_kernel(kernel: Array, groups: int) -> Array:
-    """Flip a kernel (out, in/groups, *size) and exchange its input and output channels."""
-    out_channels, per_group, *size = kernel.shape
-    by_group = kernel.reshape(groups, out_channels // groups, per_group, *size)
-    swapped = by_group.swapaxes(1, 2).reshape(groups * per_group, -1, *size)
-    return np.flip(swapped, tuple(range(2, swapped.ndim)))
 
 
 def _fixed(name: str, x: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

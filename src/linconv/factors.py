@@ -198,7 +198,7 @@ class Correlate(LinearMap):
             layout.join(g.input_size, g.in_channels),
             layout.join(g.output_size, g.out_channels),
             kernel.dtype,
-            kernel=kernel,
+            kernel=np.ascontiguousarray(kernel),
             layout=layout,
             geometry=g,
         )

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import scipy
 
-from linconv.convolution import Conv, ConvTranspose, exchanged_kernel
+from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array, as_array, working_dtype
 from linconv.errors import LinconvError, ShapeError, SizeError
 from linconv.factors import Correlate
 from linconv.geometry import Geometry
-from linconv.layout import Layout
+from linconv.layout import Layout, exchanged_kernel
 from linconv.linear_map import LinearMap, Product
 from linconv.matrix import DENSE_LIMIT, check_bytes
 

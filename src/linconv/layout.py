@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from linconv.arguments import choice, shape
 from linconv.errors import ShapeError
 
-__all__ = ["DATA_FORMATS", "Layout"]
+__all__ = ["DATA_FORMATS", "Layout", "exchanged_kernel"]
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -117,3 +117,11 @@ class Layout:
         if self.channels_last:
             return np.moveaxis(kernels, (-self.ndim - 2, -self.ndim - 1), (-1, -2))
         return kernels
+
+
+def exchanged_kernel(kernel: Array, groups: int) -> Array:
+    """Flip a kernel (out, in/groups, *size) and exchange its input and output channels."""
+    out_channels, per_group, *size = kernel.shape
+    by_group = kernel.reshape(groups, out_channels // groups, per_group, *size)
+    swapped = by_group.swapaxes(1, 2).reshape(groups * per_group, -1, *size)
+    return np.ascontiguousarray(np.flip(swapped, tuple(range(2, swapped.ndim))))

@@ -76,7 +76,7 @@ class LinearMap(ABC):
             If a convolution's entries would take more than `max_bytes` (8 GiB), before any are
             made.
         """
-        return self._sparse(max_bytes)
+        return self._sparse(max_bytes).astype(self.dtype, copy=False)
 
     def matrix(self, *, max_bytes: int = DENSE_LIMIT) -> Array:
         """Return the dense matrix, shape `shape`, rows and columns in C order.
@@ -115,10 +115,8 @@ class LinearMap(ABC):
                 f"got {array.shape}; reshape it, or make the map for that input_shape"
             )
         working = computed_in(self.dtype, array).reshape(prod(batch), *self.input_shape)
-        if not working.size:
-            result = np.zeros((0, *self.output_shape), working.dtype)
-        else:
-            result = self._apply(working)
+        empty = np.zeros((0, *self.output_shape), working.dtype)
+        result = self._apply(working) if working.size else empty
         if np.may_share_memory(result, array):
             result = result.copy()
         return cast_back(result.reshape(*batch, *self.output_shape), array.dtype)
@@ -150,8 +148,7 @@ class LinearMap(ABC):
                 f"the vector must have {self.shape[1]} entries, shape ({self.shape[1]},); "
                 f"got shape {vector.shape}; flatten one input of shape {self.input_shape}"
             )
-        result = self(vector.reshape(self.input_shape))
-        return result.reshape(-1, *vector.shape[1:])
+        return self(vector.reshape(self.input_shape)).reshape(-1, *vector.shape[1:])
 
     def rmatvec(self, u: Any) -> Array:
         """Return the adjoint matrix times a vector of shape (rows,) or (rows, 1)."""
@@ -165,8 +162,7 @@ class LinearMap(ABC):
                 f"the matrix must have shape ({self.shape[1]}, k); got {array.shape}; "
                 f"give one input of shape {self.input_shape} per column, flattened"
             )
-        result = self(array.T.reshape(-1, *self.input_shape))
-        return result.reshape(-1, self.shape[0]).T
+        return self(array.T.reshape(-1, *self.input_shape)).reshape(-1, self.shape[0]).T
 
     def rmatmat(self, columns: Any) -> Array:
         """Return the adjoint matrix times a matrix of shape (rows, k)."""
@@ -346,7 +342,9 @@ class Scaled(LinearMap):
         return self.factor * self.of._apply_transpose(y)
 
     def _sparse(self, max_bytes: int) -> Any:
-        return self.of._sparse(max_bytes).astype(self.dtype) * self.factor
+        # In double, so that a sum of a wider dtype does not see the factor rounded.
+        double = np.result_type(self.dtype, np.float64)
+        return self.of._sparse(max_bytes).astype(double) * self.factor
 
     @property
     def T(self) -> LinearMap:

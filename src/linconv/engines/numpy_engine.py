@@ -14,6 +14,7 @@ import numpy as np
 from linconv.engines.arrays import Array
 from linconv.engines.windows import windows, zero_crop, zero_pad
 from linconv.geometry import Geometry
+from linconv.layout import Layout, exchanged_kernel
 
 __all__ = ["BLOCK_BYTES", "correlate", "correlate_transpose"]
 
@@ -35,8 +36,15 @@ def correlate(x: Array, kernel: Array, geometry: Geometry, channels_last: bool) 
 
 
 def correlate_transpose(y: Array, kernel: Array, geometry: Geometry, channels_last: bool) -> Array:
-    """Transpose of `correlate`: spread each sample of `y` over its window."""
+    """Transpose of `correlate`: spread each sample of `y` over its window.
+
+    At stride 1 there is nothing to spread between: there it correlates with the turned kernel.
+    """
     g = geometry
+    if max(g.stride) == 1:
+        layout = Layout(g.ndim, "channels_last" if channels_last else "channels_first", bare=False)
+        turned = layout.kernels_back(exchanged_kernel(layout.kernels_first(kernel), g.groups))
+        return correlate(y, np.ascontiguousarray(turned), g.transposed(), channels_last)
     padded = np.zeros(_shape(len(y), g.padded_size, g.in_channels, channels_last), y.dtype)
     spread = _last_spread if channels_last else _first_spread
     for images, rows in _blocks(len(y), g, y.itemsize):
