@@ -1,6 +1,18 @@
 """linconv: every convolution layer as the linear operator it is."""
 
 from linconv import testing
+from linconv.analysis.artifact_map import ArtifactMap, artifact_map
+from linconv.analysis.artifacts import (
+    Checkerboard,
+    Overlap,
+    checkerboard,
+    overlap,
+    phase_gains,
+    remove_checkerboard,
+)
+from linconv.analysis.decoder import Decoder
+from linconv.analysis.decoder_fit import DecoderFit
+from linconv.analysis.fitting import fit_decoder
 from linconv.analysis.inverse import InverseKernel, inverse_kernel
 from linconv.convolution import Conv, ConvTranspose
 from linconv.errors import LinconvError
@@ -11,20 +23,31 @@ from linconv.linear_map import LinearMap, identity
 from linconv.study import study
 
 __all__ = [
+    "ArtifactMap",
+    "Checkerboard",
     "Comparison",
     "Conv",
     "ConvTranspose",
     "Correlate",
     "Decimate",
+    "Decoder",
+    "DecoderFit",
     "Geometry",
     "InverseKernel",
     "LinconvError",
     "LinearMap",
+    "Overlap",
     "Pad",
+    "artifact_map",
+    "checkerboard",
     "compare",
+    "fit_decoder",
     "forms",
     "identity",
     "inverse_kernel",
+    "overlap",
+    "phase_gains",
+    "remove_checkerboard",
     "study",
     "testing",
 ]

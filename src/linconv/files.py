@@ -1,4 +1,4 @@
-"""Files from the user, checked before they are read.
+"""Files from the user, checked before they are read; files of ours, written in one piece.
 
 A file is trusted with nothing: what its header declares is compared with a limit and with the
 bytes that are there before memory is taken, and nothing in it is ever executed.
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from linconv.errors import InputError, MissingPackageError
+from linconv.errors import InputError, MissingPackageError, OutputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +31,7 @@ __all__ = [
     "NpyHeader",
     "StrPath",
     "check_real",
+    "json_number",
     "missing",
     "read_npy",
     "read_npy_header",
@@ -39,6 +40,9 @@ __all__ = [
     "reading",
     "regular_file",
     "signature",
+    "temporary",
+    "unwritable",
+    "write_file",
 ]
 
 StrPath = str | os.PathLike[str]
@@ -277,3 +281,38 @@ def _open_picture(file: Path) -> ImageFile:
         f"{file} is not a PNG, JPEG, TIFF or NPY file (it starts with the bytes {start!r}); "
         "convert it to one of these"
     )
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file in one piece: whoever opens `path` finds the old content or the new.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, or the place cannot be written.
+    """
+    part = temporary(path)
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
+
+
+def temporary(path: Path) -> Path:
+    """Return a name in the same folder, so that replacing is one step of the file system."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def unwritable(path: Path, error: Exception) -> OutputError:
+    """Return the error that says why a place cannot be written."""
+    cause = getattr(error, "strerror", None) or str(error)
+    return OutputError(f"{path} cannot be written: {cause}; give another folder")
+
+
+def json_number(value: float) -> float | None:
+    """Return a number that strict JSON can hold: None for one that is not finite."""
+    return value if math.isfinite(value) else None

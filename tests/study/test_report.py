@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from linconv.errors import MissingPackageError, OutputError
+from linconv.files import write_file
 from linconv.study import study
-from linconv.study.folder import prepare_folder, write_file
+from linconv.study.folder import prepare_folder
 from linconv.study.report import render, to_json, write_report
 from linconv.study.results import Panel, Picture, Section, StudyResults, Table
 from linconv.study.verdicts import Verdict
@@ -180,7 +181,7 @@ def test_a_folder_that_cannot_be_is_refused_before_any_work(folder):
     called = []
     with pytest.raises(OutputError, match=r"file.*study cannot be written: .*give another folder"):
         study(out=folder / "file" / "study", progress=lambda *_: called.append(1))
-    with pytest.raises(OutputError, match="cannot be written: .*; give another folder with --out"):
+    with pytest.raises(OutputError, match="cannot be written: .*; give another folder"):
         prepare_folder("null\0character")
     assert called == []
     assert [path.name for path in folder.iterdir()] == ["file"]

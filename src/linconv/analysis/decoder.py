@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linconv.analysis.activations import activation as known_activation
+from linconv.arguments import choice
 from linconv.convolution import Conv, ConvTranspose
-from linconv.files import read_npz_member, reading, regular_file
+from linconv.errors import DTypeError, ShapeError
+from linconv.files import json_number, read_npz_member, reading, regular_file, write_file
 from linconv.geometry import Geometry
-from linconv.layout import Layout
+from linconv.layout import DATA_FORMATS, Layout
 
 __all__ = ["Decoder"]
 
@@ -103,12 +106,13 @@ class Decoder:
     apply = __call__
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, the arrays as nested lists."""
+        """Return everything, arrays as nested lists, infinite figures as None."""
         return {
             **self._settings(),
             "kernel": self.kernel.tolist(),
             "bias": self.bias.tolist(),
-            "psnr": self.psnr,
+            "psnr": json_number(self.psnr),
+            "condition": json_number(self.condition),
         }
 
     def _settings(self) -> dict[str, Any]:
@@ -117,16 +121,17 @@ class Decoder:
         return {**plain, "geometry": self.geometry.to_dict()}
 
     def save(self, path: str | Path) -> None:
-        """Write the decoder to an ``.npz`` file: its arrays, and its settings as JSON text."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
+        """Write the decoder to an ``.npz`` file: its arrays, and its settings as JSON text.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written; what was there before is then still there.
+        """
         settings = np.frombuffer(json.dumps(self._settings()).encode(), np.uint8)
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, kernel=self.kernel, bias=self.bias, settings=settings)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        stream = BytesIO()
+        np.savez(stream, kernel=self.kernel, bias=self.bias, settings=settings)
+        write_file(Path(path), stream.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> Decoder:
@@ -146,4 +151,21 @@ class Decoder:
             )
             settings = json.loads(text.tobytes())
             geometry = Geometry.from_dict(settings.pop("geometry"))
-            return cls(kernel=kernel, bias=bias, geometry=geometry, **settings)
+            decoder = cls(kernel=kernel, bias=bias, geometry=geometry, **settings)
+            decoder._check()
+        return decoder
+
+    def _check(self) -> None:
+        """Raise if what a file said does not make a decoder."""
+        known_activation(self.activation)
+        choice("data_format", self.data_format, DATA_FORMATS)
+        g = self.geometry
+        needed = (*g.kernel_size, g.in_channels // g.groups, g.out_channels)
+        if self.data_format == "channels_first":
+            needed = (g.out_channels, g.in_channels // g.groups, *g.kernel_size)
+        for name, shape in (("kernel", needed), ("bias", (g.in_channels,))):
+            if getattr(self, name).shape != shape:
+                raise ShapeError(f"{name} must have shape {shape}; got {getattr(self, name).shape}")
+        for name in ("mse", "condition", "linear_mse"):
+            if not isinstance(getattr(self, name), int | float):
+                raise DTypeError(f"{name} must be a number; got {getattr(self, name)!r}")

@@ -13,17 +13,16 @@ from linconv.analysis.decoder import Decoder
 from linconv.analysis.design import (
     Block,
     blocks,
-    design_rows,
     fold_kernel,
     shared_columns,
     unknowns,
 )
 from linconv.analysis.least_squares import LeastSquares, solve_shared
-from linconv.arguments import PerAxis, integer
+from linconv.arguments import PerAxis, choice, integer, several
 from linconv.engines.arrays import finite_real
 from linconv.errors import GeometryError, LinconvError, ShapeError
 from linconv.geometry import Geometry
-from linconv.layout import Layout
+from linconv.layout import DATA_FORMATS, Layout
 from linconv.padding import Padding
 
 __all__ = ["DecoderFit", "pieces"]
@@ -42,13 +41,14 @@ class DecoderFit:
 
     Parameters
     ----------
-    kernel_size, stride, padding, dilation, groups, padding_mode
+    kernel_size, stride, padding, padding_mode, dilation, groups
         Of the convolution images -> features which the decoder transposes; see `Geometry`.
     bias : bool
         Whether to fit one bias per image channel.
     ridge : float
         Weight of the kernel's sum of squares, added to the sum of squared errors.
     data_format : {"channels_last", "channels_first"}
+        Of features, images and kernel.
 
     Examples
     --------
@@ -78,13 +78,14 @@ class DecoderFit:
         if not (np.isfinite(ridge) and ridge >= 0):
             raise LinconvError(f"ridge must be a finite number of at least 0; got {ridge}; use 0.0")
         self._options: dict[str, Any] = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "padding_mode": padding_mode,
-            "dilation": dilation,
+            "kernel_size": plain_option(kernel_size),
+            "stride": plain_option(stride),
+            "padding": plain_option(padding),
+            "padding_mode": plain_option(padding_mode),
+            "dilation": plain_option(dilation),
             "groups": integer("groups", groups, minimum=1),
         }
+        choice("data_format", data_format, DATA_FORMATS)
         self._settings = (bool(bias), float(ridge), data_format)
         self.geometry: Geometry | None = None
         self._blocks: list[Block] = []
@@ -124,8 +125,9 @@ class DecoderFit:
         y, x = self.read(features, images)
         for part in pieces(y, self._blocks):
             for block, total in zip(self._blocks, self._sums, strict=True):
-                rows = design_rows(block, y[part], self.bias)
-                total.add(np.concatenate([rows, block.targets(x[part])], axis=1))
+                rows = block.rows(y[part], self.bias, total.targets)
+                rows[:, total.unknowns :] = block.targets(x[part])
+                total.add(rows)
         self.images += len(x)
         return self
 
@@ -134,7 +136,9 @@ class DecoderFit:
         if not isinstance(other, DecoderFit):
             return NotImplemented
         mine = (self._options, self._settings)
-        if mine != (other._options, other._settings):
+        known = self.geometry is not None and other.geometry is not None
+        alike = known or self._options == other._options
+        if not alike or self._settings != other._settings:
             raise GeometryError(
                 f"fits can be added if their options are the same; got {mine} and "
                 f"{(other._options, other._settings)}; make both alike"
@@ -161,7 +165,7 @@ class DecoderFit:
         LinconvError
             If there were no batches.
         """
-        if self.geometry is None:
+        if self.geometry is None or not self.images:
             raise LinconvError("a decoder needs images; got none; call update(features, images)")
         g, count = self.geometry, unknowns(self.geometry) + self.bias
         ridge = np.full(count, self.ridge)
@@ -207,7 +211,7 @@ class DecoderFit:
     def read(self, features: Any, images: Any) -> tuple[Array, Array]:
         """Check a batch, and return it channels first in float64."""
         y, x = finite_real("features", features), finite_real("images", images)
-        if len(y) != len(x) or y.ndim != x.ndim or x.ndim < 3:
+        if y.ndim != x.ndim or x.ndim < 3 or len(y) != len(x):
             raise ShapeError(
                 f"features and images must have shapes (n, *size, channels) with the same n and "
                 f"number of axes; got {y.shape} and {x.shape}; add the missing axes"
@@ -237,6 +241,11 @@ class DecoderFit:
                 f"after {self.geometry}; use one DecoderFit for each"
             )
         return layout.arrays_first(y), layout.arrays_first(x)
+
+
+def plain_option(value: Any) -> Any:
+    """Return an option of `Geometry` with tuples for any sequences, so that it can be compared."""
+    return tuple(plain_option(v) for v in value) if several(value) else value
 
 
 def pieces(features: Array, parts: list[Block], limit: int = BATCH_BYTES) -> Iterator[slice]:

@@ -17,7 +17,7 @@ from linconv.kernel_map import KernelMap
 from linconv.layout import Layout
 from linconv.phases import Phase
 
-__all__ = ["Block", "blocks", "design_rows", "fold_kernel", "shared_columns", "unknowns"]
+__all__ = ["Block", "blocks", "fold_kernel", "shared_columns", "unknowns"]
 
 Array = NDArray[Any]
 
@@ -43,16 +43,31 @@ class Block:
         # Correlation with the flipped taps: the columns run through the taps backwards.
         which: tuple[Any, ...] = (..., *(phase.taps for phase in self.phases))
         chosen = taps[which]
-        backwards: NDArray[np.int64] = np.flip(chosen, tuple(range(1, chosen.ndim))).ravel()
-        return backwards
+        backwards = np.flip(chosen, tuple(range(1, chosen.ndim)))
+        columns: NDArray[np.int64] = np.moveaxis(backwards, 0, -1).ravel()
+        return columns
 
-    def rows(self, features: Array) -> Array:
+    def rows(self, features: Array, bias: bool = False, targets: int = 0) -> Array:
         """Return the block of the design matrix for features (n, channels, *feature_size).
 
         Returns
         -------
-        array, shape (n * output samples of the phase, len(columns)), float64
+        array, shape (n * samples, len(columns) + bias + targets), float64
+            The bias's column of ones follows the block's; columns for targets are left unset.
         """
+        view = self._windows(features)
+        width = prod(view.shape[len(view.shape) - self._column_axes :])
+        rows = np.empty((len(features) * self.samples, width + bias + targets))
+        rows[:, :width].reshape(view.shape)[...] = view
+        rows[:, width : width + bias] = 1.0
+        return rows
+
+    @property
+    def _column_axes(self) -> int:
+        return 1 if self.phases is None else self.geometry.ndim + 1
+
+    def _windows(self, features: Array) -> Array:
+        """Return the rows as a view (n, *samples, *taps, channels), channels moving fastest."""
         g = self.geometry
         per_group = _channels(g)
         mine = features[:, self.group * per_group : (self.group + 1) * per_group]
@@ -61,14 +76,13 @@ class Block:
             layout = Layout(g.ndim, "channels_first", bare=False)
             dense: Array = KernelMap(single, layout, mine, transposed=True).matrix()
             return dense
-        padded = zero_pad(mine, tuple(phase.padding for phase in self.phases), 2)
+        pads = tuple(phase.padding for phase in self.phases)
+        padded = zero_pad(np.ascontiguousarray(np.moveaxis(mine, 1, -1)), pads, 1)
         size = tuple(len(range(n)[p.taps]) for n, p in zip(g.kernel_size, self.phases, strict=True))
-        if not prod(size):
-            return np.zeros((len(mine) * self.samples, 0))
         spacing = tuple(phase.dilation for phase in self.phases)
-        view = windows(padded, 2, size, (1,) * g.ndim, spacing)
-        ordered = np.moveaxis(view, 1, 1 + g.ndim)
-        return ordered.reshape(len(mine) * self.samples, -1)
+        if not prod(size):
+            return np.zeros((len(mine), *self._outputs, *size, per_group))
+        return np.moveaxis(windows(padded, 1, size, (1,) * g.ndim, spacing), 1 + g.ndim, -1)
 
     def targets(self, images: Array) -> Array:
         """Return the samples of images (n, channels, *image_size) that the rows stand for.
@@ -87,10 +101,14 @@ class Block:
     @property
     def samples(self) -> int:
         """Output samples of the phase in one image and channel."""
+        return prod(self._outputs)
+
+    @property
+    def _outputs(self) -> tuple[int, ...]:
         size = self.geometry.input_size
         if self.phases is None:
-            return prod(size)
-        return prod(len(range(n)[p.outputs]) for n, p in zip(size, self.phases, strict=True))
+            return size
+        return tuple(len(range(n)[p.outputs]) for n, p in zip(size, self.phases, strict=True))
 
 
 def blocks(geometry: Geometry) -> Iterator[Block]:
@@ -99,23 +117,18 @@ def blocks(geometry: Geometry) -> Iterator[Block]:
     With zero padding there is one per group and output phase; a border that is folded back mixes
     the phases, and there is one per group.
     """
-    _, rest = geometry.split_border()
+    border, rest = geometry.split_border()
+    folded = any(map(any, border.padding))
     for group in range(geometry.groups):
-        if rest.input_size != geometry.input_size:
+        if folded:
             yield Block(geometry, None, group)
             continue
         for phases in product(*(rest.phases(axis) for axis in range(rest.ndim))):
             yield Block(rest, phases, group)
 
 
-def design_rows(block: Block, features: Array, bias: bool) -> Array:
-    """Return a block's rows of the design matrix, the bias's column last."""
-    rows = block.rows(features)
-    return np.concatenate([rows, np.ones((len(rows), 1))], axis=1) if bias else rows
-
-
 def shared_columns(block: Block, unknowns: int, bias: bool) -> NDArray[np.int64]:
-    """Which of a group's unknowns the columns of `design_rows` are; the bias is the last."""
+    """Which of a group's unknowns the columns of its rows are; the bias is the last."""
     return np.append(block.columns, unknowns - 1) if bias else block.columns
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from linconv.analysis.decoder_fit import DecoderFit
 from linconv.arguments import PerAxis
 from linconv.convolution import Conv, ConvTranspose
-from linconv.engines.arrays import Array, as_array
+from linconv.engines.arrays import Array, finite_real
 from linconv.errors import LinconvError, ShapeError
+from linconv.files import json_number
 
 __all__ = ["InverseKernel", "inverse_kernel"]
 
@@ -56,14 +55,14 @@ class InverseKernel:
         return shifted
 
     def to_dict(self) -> dict[str, Any]:
-        """Return kernel, bias and figures as plain lists and numbers."""
+        """Return kernel, bias and figures as plain lists and numbers, None for infinite."""
         return {
             "kernel": self.kernel.tolist(),
             "bias": self.bias.tolist(),
             "mse": self.mse,
             "rank": self.rank,
             "unknowns": self.unknowns,
-            "condition": self.condition,
+            "condition": json_number(self.condition),
         }
 
 
@@ -104,6 +103,7 @@ def inverse_kernel(
 
     Examples
     --------
+    >>> import numpy as np
     >>> image = np.random.default_rng(0).random((16, 16))
     >>> blur = Conv(np.ones((3, 3)) / 9, (16, 16), padding="same")
     >>> [round(inverse_kernel(blur, k, image).mse, 3) for k in (3, 7)]
@@ -115,13 +115,13 @@ def inverse_kernel(
             f"other encoder use fit_decoder"
         )
     layout = op.layout
-    array = as_array("images", images)
+    array = finite_real("images", images)
     if array.shape[max(0, array.ndim - len(op.input_shape)) :] != op.input_shape:
         raise ShapeError(
             f"images must have shape (*batch, {', '.join(map(str, op.input_shape))}); got "
             f"{array.shape}; reshape them, or make the map for their shape"
         )
-    batch = array.astype(np.result_type(array.dtype, np.float64)).reshape(-1, *op.input_shape)
+    batch = array.reshape(-1, *op.input_shape)
     g = op.geometry.with_kernel_size(size)
     fit = DecoderFit(
         g.kernel_size,

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
-from linconv.files import missing
-from linconv.study.folder import write_file
+from linconv.files import missing, write_file
 from linconv.study.results import Cell, StudyResults
 from linconv.study.values import shown
 

@@ -1,0 +1,138 @@
+"""Damped Gauss-Newton for one output channel of a decoder that ends in an activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linconv.analysis.activations import Activation
+from linconv.analysis.design import Block, shared_columns
+
+__all__ = ["Fit", "Problem", "minimise"]
+
+Array = NDArray[Any]
+
+KEPT_BYTES = 2**29
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Least squares of ``activation(A u) - t`` plus ``ridge * |u|^2``, given in batches.
+
+    `batches` holds pairs of features (n, channels of the group, *size) and targets
+    (n, 1, *image_size); the unknowns u are the kernel's samples and, if `bias`, the bias. The
+    rows of A are kept if they take at most `KEPT_BYTES`, and made anew at each pass otherwise.
+    """
+
+    blocks: Sequence[Block]
+    batches: Sequence[tuple[Array, Array]]
+    activation: Activation
+    unknowns: int
+    bias: bool
+    ridge: Array
+
+    def rows(self) -> Iterator[tuple[Array, Array, Array]]:
+        """Yield (which unknowns, rows of A, targets) for every batch and block."""
+        yield from self._kept or self._made()
+
+    def _made(self) -> Iterator[tuple[Array, Array, Array]]:
+        for features, targets in self.batches:
+            for block in self.blocks:
+                rows = block.rows(features, self.bias)
+                which = shared_columns(block, self.unknowns, self.bias)
+                yield which, rows, block.targets(targets)[:, 0]
+
+    @cached_property
+    def _kept(self) -> list[tuple[Array, Array, Array]]:
+        images = sum(len(targets) for _, targets in self.batches)
+        entries = sum(b.samples * (len(b.columns) + self.bias) for b in self.blocks)
+        return list(self._made()) if 8 * images * entries <= KEPT_BYTES else []
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where the iteration ended, and the figures of the last linearisation."""
+
+    u: Array
+    loss: float
+    iterations: int
+    converged: bool
+    reason: str
+    rank: int
+    condition: float
+
+
+@dataclass(frozen=True)
+class _Linearisation:
+    """Loss at u, descent direction Jᵀr, Gauss-Newton matrix JᵀJ, and ``|J| |r|``."""
+
+    u: Array
+    loss: float
+    descent: Array
+    matrix: Array
+    norms: float
+
+    @property
+    def relative_gradient(self) -> float:
+        return float(np.linalg.norm(self.descent)) / max(self.norms, np.finfo(float).tiny)
+
+
+def minimise(
+    problem: Problem, starts: Sequence[Array], *, tolerance: float, max_iterations: int
+) -> Fit:
+    """Minimise by Gauss-Newton with Levenberg's damping, from the best of the starts.
+
+    It ends when the gradient is at most `tolerance` relative to the product of the norms of
+    Jacobian and residual, when no damped step lowers the sum of squares any more, or after
+    `max_iterations` steps. It never returns more than the best start.
+
+    Notes
+    -----
+    Nocedal and Wright, Numerical Optimization (2006), section 10.3. One pass over the data for
+    each step that is tried, ``2 * rows * columns^2`` operations. Rank and condition come from
+    the eigenvalues of JᵀJ, and so are lower bounds where the condition exceeds about 1e7.
+    """
+    now = min((_linearise(problem, start) for start in starts), key=lambda at: at.loss)
+    damping, steps = 1e-9, 0
+    while now.relative_gradient > tolerance and steps < max_iterations:
+        scale = np.maximum(now.matrix.diagonal(), 1e-12 * now.matrix.diagonal().max(initial=0.0))
+        damped = now.matrix + np.diag(problem.ridge + damping * scale)
+        trial = _linearise(problem, now.u + np.linalg.lstsq(damped, now.descent)[0])
+        steps += 1
+        if trial.loss < now.loss:
+            now, damping = trial, max(damping / 10, 1e-15)
+        elif (damping := 100 * damping) > 1e9:
+            return _ended(problem, now, steps, True, "no step lowers the error any more")
+    converged = now.relative_gradient <= tolerance
+    how = (
+        f"relative gradient at most {tolerance:g}" if converged else f"stopped after {steps} steps"
+    )
+    return _ended(problem, now, steps, converged, how)
+
+
+def _linearise(problem: Problem, u: Array) -> _Linearisation:
+    matrix = np.zeros((len(u), len(u)))
+    descent = -problem.ridge * u
+    loss, jacobian, residuals = float(problem.ridge @ u**2), 0.0, 0.0
+    for which, rows, targets in problem.rows():
+        values = problem.activation.apply(rows @ u[which])
+        residual = targets - values
+        weighted = rows * problem.activation.slope(values)[:, None]
+        square = weighted.T @ weighted
+        matrix[np.ix_(which, which)] += square
+        descent[which] += residual @ weighted
+        jacobian += float(square.trace())
+        residuals += float(residual @ residual)
+    return _Linearisation(u, loss + residuals, descent, matrix, (jacobian * residuals) ** 0.5)
+
+
+def _ended(problem: Problem, at: _Linearisation, steps: int, converged: bool, reason: str) -> Fit:
+    values = np.linalg.eigvalsh(at.matrix + np.diag(problem.ridge))[::-1]
+    rank = int((values > values[0] * np.finfo(float).eps * len(values)).sum())
+    condition = float(np.sqrt(values[0] / values[rank - 1])) if rank else float("inf")
+    return Fit(at.u, at.loss, steps, converged, reason, rank, condition)

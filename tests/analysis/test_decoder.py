@@ -1,0 +1,399 @@
+"""DecoderFit, accumulated and merged in any way; Decoder, applied, written and read back."""
+
+import json
+import pickle
+import tracemalloc
+import zipfile
+from dataclasses import fields, replace
+from itertools import pairwise, permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import linconv as lc
+from linconv.analysis import decoder as decoder_file
+from linconv.analysis.decoder import Decoder
+from linconv.analysis.decoder_fit import DecoderFit
+from linconv.analysis.fitting import fit_decoder
+from linconv.errors import GeometryError, InputError, LinconvError, OutputError, ShapeError
+from sample_files import Touch
+
+OPTIONS: dict[str, Any] = {"kernel_size": 3, "stride": 2, "data_format": "channels_first"}
+
+
+def draw(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features (count, 2, 3, 3) and images (count, 3, 6, 6)."""
+    rng = np.random.default_rng([seed, count])
+    return rng.standard_normal((count, 2, 3, 3)), rng.uniform(0.05, 0.95, (count, 3, 6, 6))
+
+
+@pytest.fixture
+def data():
+    return draw(30)
+
+
+def accumulated(data: Any, cuts: Any = ()) -> DecoderFit:
+    fit = DecoderFit(**OPTIONS)
+    for features, images in zip(*(np.split(array, cuts) for array in data), strict=True):
+        assert fit.update(features, images) is fit
+    return fit
+
+
+def between(data: Any, start: int, stop: int) -> DecoderFit:
+    return accumulated([array[start:stop] for array in data])
+
+
+def assert_same(a: Decoder, b: Decoder) -> None:
+    np.testing.assert_allclose(a.kernel, b.kernel, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(a.bias, b.bias, rtol=0, atol=1e-12)
+    assert a.mse == pytest.approx(b.mse, rel=1e-12)
+    assert (a.rank, a.unknowns, a.geometry) == (b.rank, b.unknowns, b.geometry)
+    assert a.condition == pytest.approx(b.condition, rel=1e-9)
+
+
+# The accumulator
+
+
+@pytest.mark.parametrize("cuts", [(), (15,), (1, 2, 29), range(1, 30)], ids=str)
+def test_batches_of_any_size_give_the_same_decoder(data, cuts):
+    fit = accumulated(data, cuts)
+    assert fit.images == 30
+    assert_same(fit.solve(), fit_decoder(*data, **OPTIONS))
+
+
+def test_sums_in_any_order_give_the_same_decoder(data):
+    parts = [between(data, a, b) for a, b in pairwise((0, 4, 5, 19, 30))]
+    whole = accumulated(data).solve()
+    for a, b, c, d in permutations(parts):
+        assert_same((a + b + c + d).solve(), whole)
+        assert_same(((a + b) + (c + d)).solve(), whole)
+        assert_same((a + (b + (c + d))).solve(), whole)
+
+
+def test_batches_from_a_generator(data):
+    fit = DecoderFit(**OPTIONS)
+    for features, images in ((y[None], x[None]) for y, x in zip(*data, strict=True)):
+        fit.update(features, images)
+    assert_same(fit.solve(), accumulated(data).solve())
+
+
+def test_more_batches_after_a_solution(data):
+    fit = between(data, 0, 9)
+    fit.solve()
+    fit.update(*(array[9:] for array in data))
+    assert_same(fit.solve(), accumulated(data).solve())
+
+
+def test_sums_leave_their_parts_as_they_were(data):
+    a, b = between(data, 0, 9), between(data, 9, 30)
+    before = a.solve(), b.solve()
+    total = (a + b).update(*draw(5))
+    alone = a + DecoderFit(**OPTIONS)
+    assert (a.images, b.images, total.images, alone.images) == (9, 21, 35, 9)
+    for fit, was in zip((a, b), before, strict=True):
+        np.testing.assert_array_equal(fit.solve().kernel, was.kernel)
+    a.update(*draw(2))
+    assert alone.images == 9
+    np.testing.assert_array_equal(alone.solve().kernel, before[0].kernel)
+
+
+def test_a_fit_without_batches_adds_nothing(data):
+    full, empty = accumulated(data), DecoderFit(**OPTIONS)
+    for total in (full + empty, empty + full):
+        np.testing.assert_array_equal(total.solve().kernel, full.solve().kernel)
+        assert total.images == 30
+    with pytest.raises(LinconvError, match=r"a decoder needs images; got none; call update"):
+        (empty + empty).solve()
+
+
+def test_batches_without_images_are_as_good_as_none(data):
+    none = [array[:0] for array in data]
+    with pytest.raises(LinconvError, match=r"a decoder needs images; got none; call update"):
+        accumulated(none).solve()
+    fit = accumulated(data).update(*none)
+    np.testing.assert_array_equal(fit.solve().kernel, accumulated(data).solve().kernel)
+
+
+def test_memory_does_not_depend_on_the_number_of_images():
+    """Kept: the same bytes for ten times the images. While adding: far less than the rows."""
+    rng = np.random.default_rng(1)
+    features, images = rng.random((200, 32, 32, 4)), rng.random((200, 32, 32, 1))
+    few, many = (DecoderFit(3).update(features[:n], images[:n]) for n in (20, 200))
+    assert abs(len(pickle.dumps(few)) - len(pickle.dumps(many))) < 100
+    bytes_of_rows = 8 * images.size * (9 * 4 + 2)
+    tracemalloc.start()
+    many.update(features, images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < bytes_of_rows / 2
+
+
+def test_a_fit_goes_through_pickle_and_is_merged(data):
+    sent = pickle.loads(pickle.dumps(between(data, 0, 9)))
+    assert_same((sent + between(data, 9, 30)).solve(), accumulated(data).solve())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"stride": 1}, {"bias": False}, {"ridge": 1.0}, {"padding": "valid"}, {"dilation": 2}],
+    ids=str,
+)
+def test_fits_of_other_options_are_not_added(change):
+    with pytest.raises(GeometryError, match="fits can be added if their options are the same; got"):
+        DecoderFit(**OPTIONS) + DecoderFit(**OPTIONS | change)
+
+
+@pytest.mark.parametrize("size", [(3, 3), [3, 3], np.array([3, 3])], ids=repr)
+def test_options_written_in_another_way_are_the_same(data, size):
+    total = DecoderFit(**OPTIONS | {"kernel_size": size}).update(*data) + accumulated(data)
+    assert total.images == 60
+
+
+def test_fits_of_other_sizes_are_not_added(data):
+    other = DecoderFit(**OPTIONS).update(np.zeros((1, 2, 4, 4)), np.zeros((1, 3, 8, 8)))
+    with pytest.raises(ShapeError, match=r"images have the same sizes; got .*\(6, 6\).*\(8, 8\)"):
+        accumulated(data) + other
+    with pytest.raises(TypeError, match="unsupported operand"):
+        other + 1
+
+
+def test_batches_of_another_size_are_refused_and_change_nothing(data):
+    fit = accumulated(data)
+    with pytest.raises(
+        ShapeError, match=r"all batches must have .* the same sizes; got .*\(8, 8\)"
+    ):
+        fit.update(np.zeros((1, 2, 4, 4)), np.zeros((1, 3, 8, 8)))
+    with pytest.raises(LinconvError, match="images must be finite"):
+        fit.update(data[0], np.full_like(data[1], np.nan))
+    assert fit.images == 30
+    np.testing.assert_array_equal(fit.solve().kernel, accumulated(data).solve().kernel)
+
+
+# The decoder
+
+
+@pytest.fixture(params=["linear", "tanh", "sigmoid"])
+def fitted(request, data) -> Decoder:
+    return fit_decoder(*data, **OPTIONS, activation=request.param)
+
+
+@pytest.fixture
+def linear(data) -> Decoder:
+    return accumulated(data).solve()
+
+
+def test_apply_is_transposed_convolution_bias_and_activation(fitted, data):
+    up = lc.ConvTranspose(
+        *(fitted.kernel, (2, 3, 3)), stride=2, padding="same", data_format="channels_first"
+    )
+    shifted = up(data[0]) + fitted.bias[:, None, None]
+    sigmoid = 1 / (1 + np.exp(-shifted))
+    want = {"linear": shifted, "tanh": np.tanh(shifted), "sigmoid": sigmoid}[fitted.activation]
+    np.testing.assert_allclose(fitted(data[0]), want, rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(fitted.apply(data[0]), fitted(data[0]))
+    batch = data[0].reshape(5, 6, 2, 3, 3)
+    assert fitted(batch).shape == (5, 6, 3, 6, 6)
+    np.testing.assert_allclose(fitted(batch[1, 2]), want[8], rtol=0, atol=1e-13)
+    lc.testing.assert_same_map(fitted.to_conv_transpose(), up)
+    assert fitted.to_conv_transpose() is fitted.to_conv_transpose()
+
+
+def test_psnr(linear):
+    assert replace(linear, mse=1e-3).psnr == pytest.approx(30)
+    assert replace(linear, mse=0.0).psnr == np.inf
+    assert linear.psnr == pytest.approx(10 * np.log10(1 / linear.mse))
+
+
+def test_to_dict_is_plain_json_and_whole(fitted):
+    read = json.loads(json.dumps(fitted.to_dict(), allow_nan=False))
+    assert set(read) == {f.name for f in fields(Decoder)} | {"psnr"}
+    np.testing.assert_array_equal(read["kernel"], fitted.kernel)
+    np.testing.assert_array_equal(read["bias"], fitted.bias)
+    assert lc.Geometry.from_dict(read["geometry"]) == fitted.geometry
+    assert (read["mse"], read["psnr"]) == (fitted.mse, fitted.psnr)
+
+
+def test_to_dict_is_plain_json_where_nothing_is_determined():
+    zeros = np.zeros((2, 8, 8, 1))
+    decoder = fit_decoder(zeros, zeros, 3, bias=False)
+    assert (decoder.rank, decoder.condition, decoder.psnr) == (0, np.inf, np.inf)
+    json.dumps(decoder.to_dict(), allow_nan=False)
+
+
+# Its file
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    (tmp_path / "my own files").mkdir()
+    return tmp_path / "my own files" / "a decoder.npz"
+
+
+def assert_equal(a: Decoder, b: Decoder) -> None:
+    for field in fields(Decoder):
+        mine, other = getattr(a, field.name), getattr(b, field.name)
+        np.testing.assert_array_equal(mine, other)
+        assert type(mine) is type(other)
+
+
+@pytest.mark.parametrize("kind", [Path, str])
+def test_saved_and_loaded(fitted, data, path, kind):
+    fitted.save(kind(path))
+    again = Decoder.load(kind(path))
+    assert_equal(again, fitted)
+    np.testing.assert_array_equal(again(data[0]), fitted(data[0]))
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_infinite_figures_are_saved_and_loaded(linear, path):
+    strange = replace(linear, condition=np.inf, mse=0.0)
+    strange.save(path)
+    assert_equal(Decoder.load(path), strange)
+
+
+def test_a_file_is_plain_arrays_and_json(linear, path):
+    linear.save(path)
+    with np.load(path, allow_pickle=False) as archive:
+        assert sorted(archive) == ["bias", "kernel", "settings"]
+        np.testing.assert_array_equal(archive["kernel"], linear.kernel)
+        assert json.loads(archive["settings"].tobytes())["activation"] == "linear"
+
+
+def test_an_interrupted_save_leaves_the_old_file(linear, path, monkeypatch):
+    linear.save(path)
+
+    def interrupted(file, **arrays):
+        file.write(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decoder_file.np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replace(linear, mse=9.0).save(path)
+    assert_equal(Decoder.load(path), linear)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_place_that_cannot_be_written(linear, path):
+    with pytest.raises(OutputError, match=r"none.*a decoder.npz"):
+        linear.save(path.parent / "none" / path.name)
+    with pytest.raises(OutputError, match="my own files"):
+        linear.save(path.parent)
+
+
+def write(path: Path, decoder: Decoder, text: bytes | None = None, **changes: Any) -> Path:
+    """A file as `save` writes it, with some of its arrays or settings changed."""
+    arrays = {name: changes.pop(name, getattr(decoder, name)) for name in ("kernel", "bias")}
+    settings = {k: v for k, v in decoder.to_dict().items() if k not in (*arrays, "psnr")}
+    text = json.dumps(settings | changes).encode() if text is None else text
+    np.savez(path, **arrays, settings=np.frombuffer(text, np.uint8))
+    return path
+
+
+def test_files_made_by_hand_are_read(linear, path):
+    assert_equal(Decoder.load(write(path, linear)), linear)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"{", "cannot be read as a decoder: .*property name"),
+        (b"[1, 2]", "cannot be read as a decoder"),
+        (b"\xff\xfe", "cannot be read as a decoder"),
+        (b"{}", "cannot be read as a decoder: .*geometry"),
+        (b"[" * 100_000, "cannot be read as a decoder"),
+    ],
+    ids=["cut", "list", "bytes", "empty", "deep"],
+)
+def test_settings_that_are_not_ours(linear, path, text, message):
+    with pytest.raises(InputError, match=f"a decoder.npz {message}"):
+        Decoder.load(write(path, linear, text))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 3}, "colour"),
+        ({"geometry": {"input_size": [0]}}, "kernel_size|input_size"),
+        ({"geometry": 3}, "cannot be read as a decoder"),
+        ({"activation": "__import__"}, "activation must be .*'__import__'"),
+        ({"data_format": "NHWC"}, "data_format must be .*'NHWC'"),
+        ({"mse": "little"}, "mse"),
+        ({"kernel": np.zeros((2, 3, 3, 5))}, r"kernel.*\(2, 3, 3, 5\)"),
+        ({"kernel": np.zeros(4)}, r"kernel.*\(4,\)"),
+        ({"bias": np.zeros(2)}, r"bias.*\(2,\)"),
+    ],
+    ids=lambda value: str(next(iter(value))) if isinstance(value, dict) else "",
+)
+def test_settings_and_arrays_that_make_no_decoder(linear, path, changes, message):
+    with pytest.raises(InputError, match=message):
+        Decoder.load(write(path, linear, **changes))
+
+
+@pytest.mark.parametrize("name", ["kernel", "bias", "settings"])
+def test_missing_entries(linear, path, name):
+    linear.save(path)
+    with np.load(path) as archive:
+        rest = {key: archive[key] for key in archive if key != name}
+    np.savez(path, **rest)
+    with pytest.raises(InputError, match=f"must hold an array '{name}'; it holds"):
+        Decoder.load(path)
+
+
+@pytest.mark.parametrize("name", ["kernel", "bias", "settings"])
+def test_pickles_are_refused_and_not_run(linear, path, name):
+    linear.save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    mark = path.parent / "touched"
+    arrays[name] = np.array([Touch(mark)], object)
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=f"'{name}' in .*holds pickled Python objects"):
+        Decoder.load(path)
+    path.write_bytes(pickle.dumps(Touch(mark)))
+    with pytest.raises(InputError, match="cannot be read as a decoder"):
+        Decoder.load(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.98])
+def test_truncated_files(linear, path, kept):
+    linear.save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(InputError, match="a decoder.npz cannot be read as a decoder: .*truncated"):
+        Decoder.load(path)
+
+
+def test_zip_bombs_are_refused_by_their_declared_size(linear, path, monkeypatch):
+    monkeypatch.setattr(decoder_file, "FILE_LIMIT", 1 << 20)
+    arrays = {"bias": linear.bias, "settings": np.zeros(3, np.uint8)}
+    np.savez_compressed(path, kernel=np.zeros(1 << 18), **arrays)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(
+        InputError, match=r"'kernel' in .* unpacks to 2097\d+ bytes, .*at most 1048576"
+    ):
+        Decoder.load(path)
+
+
+def test_arrays_shorter_than_declared(linear, path):
+    linear.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["kernel.npy"] = members["kernel.npy"][:-8]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match="'kernel' in .* is truncated"):
+        Decoder.load(path)
+
+
+def test_files_that_are_none(path):
+    with pytest.raises(InputError, match="a decoder.npz does not exist"):
+        Decoder.load(path)
+    with pytest.raises(InputError, match="my own files is a directory"):
+        Decoder.load(path.parent)
+    path.touch()
+    with pytest.raises(InputError, match="a decoder.npz is empty"):
+        Decoder.load(path)
