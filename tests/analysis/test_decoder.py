@@ -397,3 +397,17 @@ def test_files_that_are_none(path):
     path.touch()
     with pytest.raises(InputError, match="a decoder.npz is empty"):
         Decoder.load(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ridge": "a"}, "ridge must be a finite number of at least 0; got 'a'; use 0.0"),
+        ({"stride": (2, 0)}, "stride of axis 1 must be at least 1; got 0"),
+        ({"dilation": 0}, "dilation must be at least 1; got 0"),
+    ],
+    ids=str,
+)
+def test_options_are_refused_before_any_batch(options, message):
+    with pytest.raises(LinconvError, match=message):
+        DecoderFit(3, **options)

@@ -220,7 +220,7 @@ def test_activation_fit_is_the_minimum_that_scipy_finds(case, name, bias, ridge)
         features, images, **options(case), activation=name, bias=bias, ridge=ridge
     )
     systems = dense(case, features, images, bias=bias, ridge=ridge)
-    minima = 0.0
+    minima, conditions = 0.0, []
     for system, u in zip(systems, parameters(case, decoder, bias), strict=True):
         shape = activation(name)
         values = shape.apply(system.rows @ u)
@@ -228,12 +228,15 @@ def test_activation_fit_is_the_minimum_that_scipy_finds(case, name, bias, ridge)
         residual = system.targets - values
         gradient = jacobian.T @ residual - system.ridge * u
         norms = np.linalg.norm(jacobian) * np.linalg.norm(residual)
+        conditions.append(np.linalg.cond(np.vstack([jacobian, np.diag(np.sqrt(system.ridge))])))
         assert np.linalg.norm(gradient) <= 1.1e-8 * norms
         limits = dict.fromkeys(("xtol", "ftol", "gtol"), 1e-12)
         found = least_squares(system.penalised, np.zeros(len(u)), args=(name,), **limits)
         minima += float((system.residuals(found.x, name) ** 2).sum())
     assert decoder.converged
     assert decoder.mse == pytest.approx(minima / images.size, rel=1e-6)
+    assert decoder.condition == pytest.approx(max(conditions), rel=1e-6)
+    assert decoder.rank == decoder.unknowns == sum(len(s.ridge) for s in systems)
     assert np.mean((decoder(features) - images) ** 2) == pytest.approx(decoder.mse, rel=1e-9)
     assert "targets" not in decoder.reason
 
