@@ -37,7 +37,7 @@ def fitted(request, data) -> Decoder:
 
 @pytest.fixture
 def linear(data) -> Decoder:
-    return accumulated(data).solve()
+    return fit_decoder(*data, **OPTIONS)
 
 
 def test_apply_is_transposed_convolution_bias_and_activation(fitted, data):
