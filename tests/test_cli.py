@@ -26,6 +26,11 @@ def run(*arguments):
     return testing.CliRunner().invoke(linconv, [str(argument) for argument in arguments])
 
 
+def run_study(*arguments):
+    """The study without frozen encoders, which have tests of their own."""
+    return run("study", "--models", "none", *arguments)
+
+
 @pytest.fixture
 def folder(tmp_path):
     path = tmp_path / "my own files"
@@ -69,6 +74,9 @@ def test_help_teaches():
         "[default: linconv-study]",
         "astronaut",
         "sobel_x",
+        "linconv study --data mini_cifar.h5 --models A20,B --epochs 5",
+        "A1,A10,A20,B,B2",
+        "--no-training",
         "Exit status:",
     ):
         assert words in text
@@ -77,7 +85,7 @@ def test_help_teaches():
 @pytest.mark.usefixtures("undrawn")
 def test_study_prints_verdicts_and_where_the_report_is(sample, folder):
     out = folder / "a study"
-    done = run("study", "--image", sample, "--kernel", "box3", "--out", out)
+    done = run_study("--image", sample, "--kernel", "box3", "--out", out)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0] == "All 17 published figures are met."
@@ -90,7 +98,7 @@ def test_study_prints_verdicts_and_where_the_report_is(sample, folder):
     files = {p["file"] for section in recorded["sections"] for p in section["pictures"]}
     assert files == {f"figures/{name}" for name in figures}
     assert recorded["settings"]["command"] == (
-        f"linconv study --image '{sample}' --kernel box3 --out '{out}' --seed 0"
+        f"linconv study --image '{sample}' --kernel box3 --out '{out}' --seed 0 --models none"
     )
     assert recorded["settings"]["command"].replace("'", "&#39;") in (
         (out / "report.html").read_text("utf-8")
@@ -99,7 +107,7 @@ def test_study_prints_verdicts_and_where_the_report_is(sample, folder):
 
 @pytest.mark.usefixtures("undrawn")
 def test_progress_is_plain_lines_beside_the_results(sample, folder):
-    done = run("study", "--image", sample, "--out", folder / "study")
+    done = run_study("--image", sample, "--out", folder / "study")
     lines = done.stderr.splitlines()
     assert all(re.fullmatch(r" {0,2}\d{1,3} %  [\w\d ]+", line) for line in lines), lines
     shares = [int(line.partition("%")[0]) for line in lines]
@@ -112,7 +120,7 @@ def test_progress_is_plain_lines_beside_the_results(sample, folder):
 @pytest.mark.usefixtures("undrawn")
 def test_json_is_all_that_is_printed(sample, folder):
     out = folder / "study"
-    done = run("study", "--image", sample, "--out", out, "--json")
+    done = run_study("--image", sample, "--out", out, "--json")
     assert done.exit_code == 0
     assert done.stdout == (out / "results.json").read_text("utf-8")
     assert json.loads(done.stdout)["passed"] is True
@@ -125,7 +133,7 @@ def test_a_figure_that_is_not_met_gives_exit_status_1(sample, folder, monkeypatc
     wrong["valid_convolution"][0, 0] += 1
     published = course_figures.PUBLISHED._replace(exact=wrong)
     monkeypatch.setattr(course_figures, "PUBLISHED", published)
-    done = run("study", "--image", sample, "--out", folder / "study", *option)
+    done = run_study("--image", sample, "--out", folder / "study", *option)
     assert done.exit_code == 1
     if option:
         assert json.loads(done.stdout)["passed"] is False
@@ -152,7 +160,7 @@ def test_bad_input_is_told_in_one_line(sample, folder, arguments, message):
     for name, path in names.items():
         arguments = [argument.replace(name, str(path)) for argument in arguments]
     defaults = ["--image", sample, "--out", folder / "study"]
-    done = run("study", *defaults, *arguments)
+    done = run_study(*defaults, *arguments)
     assert done.exit_code == 2
     assert done.stdout == ""
     assert done.stderr.startswith("Error: ")
@@ -172,7 +180,7 @@ def test_ctrl_c_in_a_step_gives_exit_status_130(sample, folder, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(photograph, "matrix", interrupted)
-    done = run("study", "--image", sample, "--out", folder / "study")
+    done = run_study("--image", sample, "--out", folder / "study")
     assert done.exit_code == 130
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1] == "Interrupted; no file is half written."
@@ -189,7 +197,7 @@ def test_ctrl_c_while_writing_leaves_only_whole_files(sample, folder, monkeypatc
         write_file(path, content)
 
     monkeypatch.setattr(report, "write_file", interrupted)
-    done = run("study", "--image", sample, "--out", folder / "study")
+    done = run_study("--image", sample, "--out", folder / "study")
     assert done.exit_code == 130
     files = [path for path in (folder / "study").rglob("*") if path.is_file()]
     assert files
@@ -201,6 +209,7 @@ def test_a_real_run_from_another_folder(folder, sample):
     source = os.path.dirname(os.path.dirname(lc.__file__))
     environment = {**os.environ, "PYTHONPATH": source, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "linconv", "study", "--image", sample.name]
+    command += ["--models", "none"]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -25,7 +25,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # Packages that the core must do without; what an optional extra brings.
 OPTIONAL = {"PIL", "click", "h5py", "jax", "jaxlib", "jinja2", "keras", "matplotlib", "ml_dtypes"}
-OPTIONAL |= {"onnx", "rich", "skimage", "tensorboard", "tensorflow", "torch"}
+OPTIONAL |= {"onnx", "rich", "skimage", "tensorboard", "tensorflow", "threadpoolctl", "torch"}
 # What SciPy is slow to import.
 HEAVY = ("scipy.fft", "scipy.linalg", "scipy.ndimage", "scipy.optimize", "scipy.signal")
 HEAVY += ("scipy.sparse", "scipy.special", "scipy.stats")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -16,6 +17,7 @@ from rich.table import Table
 from linconv import __version__
 from linconv.errors import LinconvError
 from linconv.study import study
+from linconv.study.frozen_study import MODELS
 from linconv.study.images import PHOTOGRAPHS
 from linconv.study.kernels import KERNELS
 from linconv.study.report import to_json
@@ -36,18 +38,30 @@ Examples:
   linconv study --help      what else it can do
 """
 
-STUDY_HELP = """Show a convolution as the linear map that it is.
+STUDY_HELP = """Show a convolution as the linear map that it is, and how well one is undone.
 
 On the course's 4 x 4 image, where every number is visible, and on a photograph: the convolution
 by hand and as a matrix, its transpose, the best inverse kernels, and all equivalent forms
-compared. Writes a report to read in a browser, and prints how the published figures are met.
+compared. Then, on a thousand small images, the course's frozen encoders: the decoder that Adam
+trains, the best ones that there are, and their artifacts. Writes a report to read in a browser,
+and prints how the published figures are met.
+
+Ctrl-C ends the training; the report is written with what was trained so far. A second one ends
+everything.
 
 \b
 Examples:
   linconv study
-  linconv study --image holiday.jpg --kernel gaussian5
-  linconv study --kernel my-kernel.csv --out "my study"
+  linconv study --image holiday.jpg --kernel gaussian5 --models none
+  linconv study --data mini_cifar.h5 --models A20,B --epochs 5
+  linconv study --no-training --out "my study"
   linconv study --json > results.json
+
+\b
+Models:
+  A1, A10, A20  that many filters 3 x 3 with tanh, then 2 x 2 max-pooling
+  B             15 filters 3 x 3 with stride 2 and sigmoid: as the course ran it
+  B2            the same after 5 filters with tanh: as the course described it
 
 \b
 Exit status:
@@ -89,7 +103,7 @@ def linconv(context: click.Context) -> None:
 @linconv.command(
     "study",
     help=STUDY_HELP,
-    short_help="Show a convolution as the linear map that it is.",
+    short_help="Show a convolution as the linear map that it is, and how well one is undone.",
     epilog=EPILOG,
 )
 @click.option(
@@ -116,18 +130,40 @@ def linconv(context: click.Context) -> None:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the random arrays that the transpose is tested with.",
+    help="Of all that is random: patches, weights, the order of training.",
+)
+@click.option(
+    "--data",
+    metavar="FILE|DIR|NAME",
+    help="Small images for the encoders: an HDF5, NPZ or NPY file, a folder of pictures, or "
+    "cifar10.  [default: patches of the bundled photographs]",
+)
+@click.option(
+    "--models",
+    metavar="NAMES",
+    help=f"Which encoders, with commas between them, or none.  [default: {','.join(MODELS)}]",
+)
+@click.option(
+    "--epochs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Of each model's training.",
+)
+@click.option(
+    "--training/--no-training",
+    default=None,
+    help="Train decoders with Keras, too.  [default: if Keras is installed]",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the results as JSON, and nothing else."
 )
-def study_command(
-    image: str | None, kernel: str | None, out: str, seed: int, as_json: bool
-) -> None:
+def study_command(out: str, as_json: bool, **options: Any) -> None:
     """Run the study, and leave with the exit status that its help tells."""
     try:
         with _Display() as display:
-            results = study(image, kernel, out=out, seed=seed, progress=display)
+            results = study(out=out, progress=display, **options)
     except LinconvError as error:
         raise BadInput(" ".join(str(error).split())) from error
     except KeyboardInterrupt as error:
@@ -149,7 +185,7 @@ class _Display:
         self.last = ""
         self.bar: Progress | None = None
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            columns = (TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
             self.bar = Progress(*columns, console=console, transient=True)
             self.task = self.bar.add_task("", total=1.0)
 
@@ -164,7 +200,7 @@ class _Display:
 
     def __call__(self, share: float, what: str) -> None:
         if self.bar is not None:
-            self.bar.update(self.task, completed=share, description=f"{what:<32}")
+            self.bar.update(self.task, completed=share, description=f"{what:<40}")
         elif what != self.last:
             click.echo(f"{100 * share:3.0f} %  {what}", err=True)
         self.last = what

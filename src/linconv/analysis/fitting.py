@@ -86,7 +86,9 @@ def fit_decoder(
     -----
     One pass over the data for the linear decoder, ``4 * rows * columns^2`` operations for each
     output phase; two or more per iteration otherwise. Computed in float64, for in float32 the
-    ill-conditioned systems that good encoders give lose all their accuracy.
+    ill-conditioned systems that good encoders give lose all their accuracy. The data are passed
+    over in pieces of a megabyte or so, for which a second BLAS thread gains nothing: on a busy
+    machine limit it, e.g. with threadpoolctl.
 
     Examples
     --------

@@ -16,7 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linconv.files import missing
-from linconv.study.results import Panel, Picture
+from linconv.study.figure_style import (
+    BLUE,
+    FRAME,
+    GRID,
+    INK,
+    LABEL_SIZE,
+    LETTER,
+    LINE,
+    MARGIN,
+    RED,
+    TITLE_SIZE,
+    WIDTH,
+)
+from linconv.study.results import Curves, Gallery, Panel, Picture
+from linconv.study.wide_figures import CurvesRow, GalleryRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,25 +39,20 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "limits_of", "png"]
 
-# Inches; every picture has one width, so that its letters have one size on the page.
-WIDTH = 7.5
 DPI = 160
-MARGIN = 0.12
+# Inches.
 GAP = 0.3
 SIGN_GAP = 0.46
 BAR_GAP, BAR_WIDTH, BAR_LABELS = 0.07, 0.1, 0.46
 TICKS_BELOW, TICKS_LEFT = 0.22, 0.4
-LINE = 0.175
 MAX_CELL, MAX_HEIGHT = 0.46, 3.3
 
-TITLE_SIZE, LABEL_SIZE, SIGN_SIZE = 9.0, 7.5, 15.0
+SIGN_SIZE = 15.0
 # Of DejaVu Sans, as a share of the font size.
-LETTER, DIGIT = 0.56, 0.64
+DIGIT = 0.64
 
-INK, FAINT, FRAME, GRID, INSERTED = "#1f2328", "#8c959f", "#8c959f", "#d0d7de", "#e9eef4"
-BLUES = ("#2166ac", "#4393c3", "#92c5de", "#d1e5f0")
-REDS = ("#fddbc7", "#f4a582", "#d6604d", "#b2182b")
-SIGNED = (*BLUES, "#ffffff", *REDS)
+FAINT, INSERTED = "#8c959f", "#e9eef4"
+SIGNED = (BLUE, "#4393c3", "#92c5de", "#d1e5f0", "#ffffff", "#fddbc7", "#f4a582", "#d6604d", RED)
 ERROR = ("#ffffff", "#fee8c8", "#fdbb84", "#e34a33", "#7f0000")
 
 
@@ -78,7 +87,8 @@ def draw(picture: Picture) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        With one axes per panel in their order, each followed by that of its colour bar.
+        With one axes per panel in their order, each followed by that of its colour bar, and one
+        for `Curves` or a `Gallery`.
 
     Raises
     ------
@@ -89,15 +99,13 @@ def draw(picture: Picture) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise missing("matplotlib", "drawing a picture") from error
-    rows = [_Row(row) for row in picture.rows]
+    rows = [_laid_out(row) for row in picture.rows]
     height = sum(row.height for row in rows) + MARGIN * (len(rows) + 1)
     with _own_style():
         figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
         top = height - MARGIN
         for row in rows:
-            for panel, left, bottom, width, tall in row.places(top):
-                box = (left / WIDTH, bottom / height, width / WIDTH, tall / height)
-                _draw_panel(figure, panel, box, row.letters)
+            row.draw(figure, top)
             top -= row.height + MARGIN
     return figure
 
@@ -108,6 +116,12 @@ def png(figure: Figure) -> bytes:
     with _own_style():
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _laid_out(row: tuple[Panel, ...] | Curves | Gallery) -> _Row | CurvesRow | GalleryRow:
+    if isinstance(row, Curves):
+        return CurvesRow(row)
+    return GalleryRow(row) if isinstance(row, Gallery) else _Row(row)
 
 
 class _Row:
@@ -156,7 +170,14 @@ class _Row:
     def _gap(panel: Panel) -> float:
         return SIGN_GAP if panel.after else GAP
 
-    def places(self, top: float) -> Iterator[tuple[Panel, float, float, float, float]]:
+    def draw(self, figure: Figure, top: float) -> None:
+        """Draw the row below a height in inches."""
+        height = figure.get_figheight()
+        for panel, left, bottom, width, tall in self._places(top):
+            box = (left / WIDTH, bottom / height, width / WIDTH, tall / height)
+            _draw_panel(figure, panel, box, self.letters)
+
+    def _places(self, top: float) -> Iterator[tuple[Panel, float, float, float, float]]:
         """Yield every panel with left, bottom, width and height in inches."""
         left = (WIDTH - self._width(self.scale)) / 2
         centre = top - LINE * self.lines - self.tall / 2

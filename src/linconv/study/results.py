@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from linconv.study.values import plain
 from linconv.study.verdicts import Verdict
 
-__all__ = ["Cell", "Panel", "Part", "Picture", "Section", "Step", "StudyResults", "Table"]
+__all__ = [
+    "Cell",
+    "Curves",
+    "Gallery",
+    "Panel",
+    "Part",
+    "Picture",
+    "Section",
+    "Step",
+    "StudyResults",
+    "Table",
+]
 
 Cell = str | int | float | None
 
@@ -74,6 +85,49 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
+class Curves:
+    """What changes with a number, over the width of a picture, and what it is held against.
+
+    Attributes
+    ----------
+    series : mapping of str to ndarray, (steps,)
+        By name; the values at ``step``, ``2 step`` and so on.
+    lines : mapping of str to float
+        Horizontal lines by name.
+    xlabel, ylabel : str
+    step : int
+    log : bool
+        Whether the values have a logarithmic scale, on which those not above 0 are left out.
+    pale : tuple of str
+        Names of series that are there for comparison only.
+    """
+
+    series: Mapping[str, NDArray[Any]]
+    lines: Mapping[str, float]
+    xlabel: str
+    ylabel: str
+    step: int = 1
+    log: bool = True
+    pale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The same images in several versions, a row for each, over the width of a picture.
+
+    Attributes
+    ----------
+    rows : mapping of str to ndarray, (images, height, width)
+        By name; all of one shape.
+    limits : (float, float)
+        Values of black and of white.
+    """
+
+    rows: Mapping[str, NDArray[Any]]
+    limits: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A figure before it is drawn: rows of panels, and the words that go with them.
 
@@ -84,13 +138,13 @@ class Picture:
     caption : str
     alt : str
         What it shows, for those who do not see it.
-    rows : tuple of tuple of Panel
+    rows : tuple of tuple of Panel, Curves or Gallery
     """
 
     name: str
     caption: str
     alt: str
-    rows: tuple[tuple[Panel, ...], ...]
+    rows: tuple[tuple[Panel, ...] | Curves | Gallery, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the words and the file, not the pixels."""

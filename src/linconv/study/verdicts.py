@@ -83,6 +83,12 @@ class Verdict:
         outcome: Outcome = "no published value" if deviation <= 1e-12 else "NOT MET"
         return cls(name, np.asarray(deviation), None, outcome, "rounding")
 
+    @classmethod
+    def at_least(cls, name: str, ours: float, bound: float, source: str) -> Verdict:
+        """Report a figure that nobody published, and that theory bounds from below."""
+        outcome: Outcome = "no published value" if ours >= bound else "NOT MET"
+        return cls(name, np.asarray(ours), None, outcome, source)
+
     @property
     def met(self) -> bool:
         """Whether nothing published contradicts it."""
