@@ -21,6 +21,7 @@ from linconv.forms import Comparison, compare, forms
 from linconv.geometry import Geometry
 from linconv.linear_map import LinearMap, identity
 from linconv.study import study
+from linconv.version import __version__ as __version__
 
 __all__ = [
     "ArtifactMap",
@@ -51,5 +52,3 @@ __all__ = [
     "study",
     "testing",
 ]
-
-__version__ = "0.1.0"

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from linconv import __version__
 from linconv.errors import LinconvError
 from linconv.study import study
 from linconv.study.frozen_study import MODELS
@@ -23,6 +22,7 @@ from linconv.study.kernels import KERNELS
 from linconv.study.report import to_json
 from linconv.study.results import StudyResults
 from linconv.study.values import shown
+from linconv.version import __version__
 
 __all__ = ["linconv"]
 

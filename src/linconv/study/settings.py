@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
-import linconv
 from linconv.files import StrPath
+from linconv.version import __version__
 
 __all__ = ["settings", "versions"]
 
@@ -62,7 +62,7 @@ def versions(training: bool) -> Mapping[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "linconv": linconv.__version__,
+        "linconv": __version__,
         "python": platform.python_version(),
         **installed,
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
