@@ -120,7 +120,8 @@ def study(
 
     Examples
     --------
-    >>> results = linconv.study("coins", "sharpen", out="coins-study")  # doctest: +SKIP
+    >>> import linconv as lc
+    >>> results = lc.study("coins", "sharpen", out="coins-study")  # doctest: +SKIP
     >>> results.headline()  # doctest: +SKIP
     'All 20 published figures are met.'
     """
