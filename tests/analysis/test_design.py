@@ -1,16 +1,19 @@
 """The blocks of the design matrix, against the loops: which rows, which columns, which samples."""
 
+import tracemalloc
 from collections import Counter
 from math import prod
 
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 import linconv as lc
 import reference
 from cases import MODES, Case
 from linconv.analysis.design import blocks, fold_kernel, shared_columns, unknowns
+from linconv.errors import SizeError
 from strategies import legal_cases
 
 
@@ -96,6 +99,41 @@ def test_the_bias_has_the_last_column_of_every_block():
         which = shared_columns(block, 37, True)
         assert which[-1] == 36
         np.testing.assert_array_equal(which[:-1], block.columns)
+
+
+@given(legal_cases(), st.integers(1, 5))
+def test_rows_come_in_pieces_of_bounded_size(case, most):
+    """Cut to `most` lines or fewer: the same rows and targets, one after the other."""
+    g = geometry(case)
+    features, images, _ = drawn(case, g)
+    for block in blocks(g):
+        line_bytes = 8 * (block.samples // (block.outputs[0] if block.phases else 1))
+        line_bytes *= len(block.columns) + 2
+        rows, targets = [], []
+        for part, lines in block.cuts(len(features), most * line_bytes):
+            rows.append(block.rows(features[part], lines=lines))
+            targets.append(block.targets(images[part], lines))
+            assert 8 * len(rows[-1]) * (len(block.columns) + 2) <= most * line_bytes
+        np.testing.assert_array_equal(np.concatenate(rows), block.rows(features))
+        np.testing.assert_array_equal(np.concatenate(targets), block.targets(images))
+
+
+def test_memory_does_not_grow_with_the_size_of_an_image():
+    """The whole design matrix would take 61 MB."""
+    rng = np.random.default_rng(2)
+    features, images = rng.random((1, 400, 400, 1)), rng.random((1, 400, 400, 1))
+    tracemalloc.start()
+    lc.DecoderFit(7).update(features, images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30e6
+
+
+def test_an_image_too_large_to_fold_is_refused_with_a_remedy():
+    images = np.zeros((1, 600, 600, 1))
+    fit = lc.DecoderFit(21, padding_mode="circular")
+    with pytest.raises(SizeError, match="padding_mode .*fitted as a whole.*fit smaller images"):
+        fit.update(images, images)
 
 
 def test_a_block_is_as_small_as_its_phase():

@@ -1,5 +1,6 @@
 """Damped Gauss-Newton: where it ends is a minimum, by formulas written out and by SciPy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +24,17 @@ class Rows:
     number: int
     samples: int = 1
 
-    def rows(self, features: np.ndarray, bias: bool, targets: int = 0) -> np.ndarray:
+    def rows(
+        self, features: np.ndarray, bias: bool, targets: int = 0, lines: slice = slice(None)
+    ) -> np.ndarray:
         extra = np.ones((len(features), bias + targets))
         return np.hstack([features[:, self.number, self.columns], extra])
 
-    def targets(self, images: np.ndarray) -> np.ndarray:
+    def targets(self, images: np.ndarray, lines: slice) -> np.ndarray:
         return images[:, self.number, None]
+
+    def cuts(self, images: int, limit: int) -> Iterator[tuple[slice, slice]]:
+        yield slice(0, images), slice(None)
 
 
 @dataclass(frozen=True)

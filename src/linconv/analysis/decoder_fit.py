@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -25,7 +25,7 @@ from linconv.geometry import Geometry
 from linconv.layout import DATA_FORMATS, Layout
 from linconv.padding import Padding
 
-__all__ = ["DecoderFit", "pieces"]
+__all__ = ["DecoderFit"]
 
 Array = NDArray[Any]
 
@@ -132,10 +132,10 @@ class DecoderFit:
             If a value is NaN or infinite.
         """
         y, x = self.read(features, images)
-        for part in pieces(y, self._blocks):
-            for block, total in zip(self._blocks, self._sums, strict=True):
-                rows = block.rows(y[part], self.bias, total.targets)
-                rows[:, total.unknowns :] = block.targets(x[part])
+        for block, total in zip(self._blocks, self._sums, strict=True):
+            for part, lines in block.cuts(len(y), BATCH_BYTES):
+                rows = block.rows(y[part], self.bias, total.targets, lines)
+                rows[:, total.unknowns :] = block.targets(x[part], lines)
                 total.add(rows)
         self.images += len(x)
         return self
@@ -255,11 +255,3 @@ class DecoderFit:
 def plain_option(value: Any) -> Any:
     """Return an option of `Geometry` with tuples for any sequences, so that it can be compared."""
     return tuple(plain_option(v) for v in value) if several(value) else value
-
-
-def pieces(features: Array, parts: list[Block], limit: int = BATCH_BYTES) -> Iterator[slice]:
-    """Cut a batch so that the largest block of the design matrix takes at most `limit` bytes."""
-    widest = max((block.samples * (len(block.columns) + 2) for block in parts), default=1)
-    step = max(1, limit // (8 * widest))
-    for start in range(0, len(features), step):
-        yield slice(start, start + step)

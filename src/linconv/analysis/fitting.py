@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from linconv.analysis.activations import Activation
 from linconv.analysis.activations import activation as known_activation
 from linconv.analysis.decoder import Decoder
-from linconv.analysis.decoder_fit import DecoderFit, pieces
-from linconv.analysis.design import blocks, fold_kernel, shared_columns, unknowns
+from linconv.analysis.decoder_fit import DecoderFit
+from linconv.analysis.design import blocks, fold_kernel, unknowns
 from linconv.analysis.gauss_newton import Fit, Problem, minimise
 from linconv.analysis.least_squares import LeastSquares, solve_shared
 from linconv.arguments import PerAxis, integer
@@ -22,8 +22,6 @@ from linconv.padding import Padding
 __all__ = ["fit_decoder"]
 
 Array = NDArray[Any]
-
-PASS_BYTES = 2**20  # of the design matrix at a time in Gauss-Newton: what stays in a core's cache
 
 
 def fit_decoder(
@@ -146,11 +144,10 @@ def _fit_activation(
         group, within = divmod(channel, per_image)
         mine = slice(group * per_feature, (group + 1) * per_feature)
         y = features[:, mine]
-        cuts = list(pieces(y, parts, PASS_BYTES))
-        batches = [(y[p], images[p, channel : channel + 1]) for p in cuts]
-        problem = Problem(parts, batches, shape, count, bias, ridge)
+        target = images[:, channel : channel + 1]
+        problem = Problem(parts, [(y, target)], shape, count, bias, ridge)
         start = np.append(kernel[mine, within].ravel(), linear.bias[channel : channel + 1])[:count]
-        inverse = [(y[p], backwards[p, channel : channel + 1]) for p in cuts]
+        inverse = [(y, backwards[:, channel : channel + 1])]
         starts = [start, _linear(Problem(parts, inverse, shape, count, bias, ridge))]
         fits.append(minimise(problem, starts, tolerance=tolerance, max_iterations=max_iterations))
     return _put_together(linear, fits, features, images, shape, outside, fit)
@@ -204,12 +201,10 @@ def _backwards(images: Array, shape: Activation) -> Array:
 
 def _linear(problem: Problem) -> Array:
     """Solve the problem as if its activation were linear."""
-    system = []
-    for block in problem.blocks:
-        which = shared_columns(block, problem.unknowns, problem.bias)
-        system.append((LeastSquares(len(which), 1), which))
-    for number, (_, rows, targets) in enumerate(problem.rows()):
-        total, _ = system[number % len(system)]
-        total.add(np.concatenate([rows, targets[:, None]], axis=1))
+    columns = [problem.columns(number) for number in range(len(problem.blocks))]
+    sums = [LeastSquares(len(which), 1) for which in columns]
+    for number, rows, targets in problem.rows():
+        sums[number].add(np.concatenate([rows, targets[:, None]], axis=1))
+    system = list(zip(sums, columns, strict=True))
     found: Array = solve_shared(system, problem.unknowns, problem.ridge).unknowns[:, 0]
     return found

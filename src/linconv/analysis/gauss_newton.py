@@ -18,6 +18,7 @@ __all__ = ["Fit", "Problem", "minimise"]
 Array = NDArray[Any]
 
 KEPT_BYTES = 2**29
+PASS_BYTES = 2**20  # of the design matrix at a time: what stays in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +37,23 @@ class Problem:
     bias: bool
     ridge: Array
 
-    def rows(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Yield (which unknowns, rows of A, targets) for every batch and block."""
+    def columns(self, number: int) -> NDArray[np.int64]:
+        """Which of the unknowns the columns of a block's rows are."""
+        return shared_columns(self.blocks[number], self.unknowns, self.bias)
+
+    def rows(self) -> Iterator[tuple[int, Array, Array]]:
+        """Yield (number of the block, rows of A, targets), a piece at a time."""
         yield from self._kept or self._made()
 
-    def _made(self) -> Iterator[tuple[Array, Array, Array]]:
+    def _made(self) -> Iterator[tuple[int, Array, Array]]:
         for features, targets in self.batches:
-            for block in self.blocks:
-                rows = block.rows(features, self.bias)
-                which = shared_columns(block, self.unknowns, self.bias)
-                yield which, rows, block.targets(targets)[:, 0]
+            for number, block in enumerate(self.blocks):
+                for part, lines in block.cuts(len(features), PASS_BYTES):
+                    rows = block.rows(features[part], self.bias, lines=lines)
+                    yield number, rows, block.targets(targets[part], lines)[:, 0]
 
     @cached_property
-    def _kept(self) -> list[tuple[Array, Array, Array]]:
+    def _kept(self) -> list[tuple[int, Array, Array]]:
         images = sum(len(targets) for _, targets in self.batches)
         entries = sum(b.samples * (len(b.columns) + self.bias) for b in self.blocks)
         return list(self._made()) if 8 * images * entries <= KEPT_BYTES else []
@@ -119,7 +124,9 @@ def _linearise(problem: Problem, u: Array) -> _Linearisation:
     matrix = np.zeros((len(u), len(u)))
     descent = -problem.ridge * u
     loss, jacobian, residuals = float(problem.ridge @ u**2), 0.0, 0.0
-    for which, rows, targets in problem.rows():
+    columns = [problem.columns(number) for number in range(len(problem.blocks))]
+    for number, rows, targets in problem.rows():
+        which = columns[number]
         values = problem.activation.apply(rows @ u[which])
         residual = targets - values
         weighted = rows * problem.activation.slope(values)[:, None]

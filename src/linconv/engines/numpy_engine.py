@@ -1,7 +1,8 @@
 """The NumPy engine: blocks of windows times the kernel, by BLAS.
 
 Both operations work on blocks of output samples, so that the copied windows stay within
-`BLOCK_BYTES` whatever the batch. Groups are a batch axis of the matrix product.
+`BLOCK_BYTES` whatever the batch, or take one line along the first spatial axis. Groups are a
+batch axis of the matrix product.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from math import prod
 import numpy as np
 
 from linconv.engines.arrays import Array
-from linconv.engines.windows import windows, zero_crop, zero_pad
+from linconv.engines.windows import line_blocks, windows, zero_crop, zero_pad
 from linconv.geometry import Geometry
 from linconv.layout import Layout, exchanged_kernel
 
@@ -70,13 +71,8 @@ def _index(images: slice, *spatial: slice, channels_last: bool) -> tuple[slice, 
 
 def _blocks(batch: int, g: Geometry, itemsize: int) -> Iterator[tuple[slice, slice]]:
     """Cut the output's batch and first spatial axis so that windows fit `BLOCK_BYTES`."""
-    rows = g.output_size[0]
-    row_bytes = prod(g.output_size[1:]) * prod(g.kernel_size) * g.in_channels * itemsize
-    fitting = max(1, BLOCK_BYTES // max(1, row_bytes))
-    images = max(1, fitting // rows)
-    for image in range(0, batch, images):
-        for row in range(0, rows, fitting):
-            yield slice(image, min(batch, image + images)), slice(row, min(rows, row + fitting))
+    line_bytes = prod(g.output_size[1:]) * prod(g.kernel_size) * g.in_channels * itemsize
+    return line_blocks(batch, g.output_size[0], BLOCK_BYTES // max(1, line_bytes))
 
 
 def _first_product(view: Array, kernel: Array, g: Geometry) -> Array:

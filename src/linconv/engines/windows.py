@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from linconv.engines.arrays import Array
 from linconv.padding import Pairs
 
-__all__ = ["windows", "zero_crop", "zero_pad"]
+__all__ = ["line_blocks", "windows", "zero_crop", "zero_pad"]
 
 
 def _overlap(size: int, low: int, high: int) -> tuple[slice, slice]:
@@ -71,3 +73,12 @@ def windows(
         (*x.strides[:first], *steps, *x.strides[end:], *taps),
         writeable=False,
     )
+
+
+def line_blocks(batch: int, lines: int, fitting: int) -> Iterator[tuple[slice, slice]]:
+    """Cut a batch of arrays of `lines` lines into blocks of at most `fitting` lines, or of one."""
+    fitting = max(1, fitting)
+    images = max(1, fitting // max(1, lines))
+    for image in range(0, batch, images):
+        for line in range(0, lines, fitting):
+            yield slice(image, min(batch, image + images)), slice(line, min(lines, line + fitting))
