@@ -313,7 +313,9 @@ def test_array_is_refused_by_the_transpose():
 
 def test_torch_tensors_are_refused_by_name():
     torch = pytest.importorskip("torch", reason="a tensor is needed to be refused")
-    with pytest.raises(DTypeError, match=r"the array .*got a torch array; use numpy\.asarray"):
+    with pytest.raises(
+        DTypeError, match=r"the array .*got a torch array; convert it with numpy\.asarray"
+    ):
         lc.Conv(KERNEL, IMAGE)(torch.ones(IMAGE))
     with pytest.raises(DTypeError, match="the kernel .*got a torch array"):
         lc.Conv(torch.ones((3, 2)), IMAGE)

@@ -10,7 +10,7 @@ import scipy.sparse.linalg as sla
 
 import linconv as lc
 from cases import DTYPES, assert_close, draw
-from linconv.errors import DTypeError, ShapeError
+from linconv.errors import DTypeError, ShapeError, SizeError
 from linconv.factors import Correlate, Decimate, Pad
 from linconv.forms import MatrixMap
 from linconv.linear_map import LinearMap
@@ -357,3 +357,27 @@ def test_scipy_gmres_solves_with_a_square_map():
     solution, failed = sla.gmres(op, b, rtol=1e-12)
     assert not failed
     np.testing.assert_allclose(solution, np.linalg.solve(op.matrix(), b), rtol=1e-9)
+
+
+def test_kernels_of_derived_maps_cannot_be_written():
+    op = lc.Conv(np.ones((3, 3)) + 1j, (6, 6), padding="same")
+    image = np.random.default_rng(0).random((6, 6))
+    inverse = lc.inverse_kernel(lc.Conv(np.ones((3, 3)), (6, 6), padding="same"), 3, image)
+    kernels = [op.kernel, op.H.kernel, op.T.as_conv().conv.kernel, inverse.kernel]
+    kernels += [op.factors()[1].kernel, op.as_function_of_kernel(image).fixed]
+    for kernel in kernels:
+        with pytest.raises(ValueError, match="read-only"):
+            kernel[...] = 0
+
+
+def test_a_product_with_another_kind_names_the_way():
+    op = lc.Conv(np.ones(3), (8,), padding="same")
+    for other in (op.sparse(), sla.aslinearoperator(op)):
+        with pytest.raises(DTypeError, match=r"must be a map .*got .*; use op.sparse\(\) @ A or"):
+            op @ other
+
+
+@pytest.mark.parametrize("op", [lc.identity((100, 100)), lc.Pad((100, 100), 1)], ids=["I", "P"])
+def test_small_limits_are_kept_by_every_map(op):
+    with pytest.raises(SizeError, match="a sparse matrix .*raise the limit max_bytes"):
+        op.sparse(max_bytes=10)

@@ -9,7 +9,7 @@ import numpy as np
 
 from linconv.arguments import PerAxis, integer
 from linconv.arguments import shape as read_shape
-from linconv.engines.arrays import Array, as_array, working_dtype
+from linconv.engines.arrays import Array, as_array, read_only, working_dtype
 from linconv.errors import ShapeError
 from linconv.factors import Correlate, Decimate, Pad, read_kernel
 from linconv.geometry import Geometry
@@ -97,6 +97,7 @@ class Conv(LinearMap):
         return made
 
     def _fill(self, kernel: Array, layout: Layout, geometry: Geometry) -> None:
+        kernel = read_only(kernel)
         border, rest = geometry.split_border()
         pads = layout.join(border.padding, (0, 0))
         modes = layout.join(border.padding_mode, "zeros")
@@ -366,4 +367,4 @@ def _fixed(name: str, x: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
             f"{name} must have shape (*batch, {', '.join(map(str, shape))}); got {array.shape}; "
             f"reshape it, or make the map for that input_shape"
         )
-    return array.astype(np.result_type(dtype, working_dtype(name, array.dtype)))
+    return read_only(array.astype(np.result_type(dtype, working_dtype(name, array.dtype))))

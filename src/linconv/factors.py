@@ -10,7 +10,7 @@ import numpy as np
 from linconv.arguments import PerAxis, per_axis
 from linconv.arguments import shape as read_shape
 from linconv.engines import correlate, correlate_transpose
-from linconv.engines.arrays import Array, as_array, working_dtype
+from linconv.engines.arrays import Array, as_array, read_only, working_dtype
 from linconv.engines.windows import zero_crop, zero_pad
 from linconv.errors import ShapeError
 from linconv.geometry import Geometry
@@ -102,7 +102,7 @@ class Pad(LinearMap):
 
     def _sparse(self, max_bytes: int) -> Any:
         sources = [self._sources(axis) for axis in range(self.geometry.ndim)]
-        return selection_csr(sources, self.input_shape, self.dtype)
+        return selection_csr(sources, self.input_shape, self.dtype, max_bytes)
 
 
 class Decimate(LinearMap):
@@ -148,7 +148,7 @@ class Decimate(LinearMap):
 
     def _sparse(self, max_bytes: int) -> Any:
         sources = [self.geometry.sources(axis)[:, 0] for axis in range(self.geometry.ndim)]
-        return selection_csr(sources, self.input_shape, self.dtype)
+        return selection_csr(sources, self.input_shape, self.dtype, max_bytes)
 
 
 class Correlate(LinearMap):
@@ -198,7 +198,7 @@ class Correlate(LinearMap):
             layout.join(g.input_size, g.in_channels),
             layout.join(g.output_size, g.out_channels),
             kernel.dtype,
-            kernel=np.ascontiguousarray(kernel),
+            kernel=np.ascontiguousarray(read_only(kernel)),
             layout=layout,
             geometry=g,
         )

@@ -128,10 +128,10 @@ def compare(op: Conv | ConvTranspose, x: Any = None) -> Comparison:
     >>> max(row.relative for row in result.rows) < 1e-14
     True
     """
+    built, skipped = _build(op)
     if x is None:
         x = np.random.default_rng(0).standard_normal(op.input_shape).astype(op.dtype)
     array = as_array("x", x)
-    built, skipped = _build(op)
     exact = _in_double(op)
     if "sparse" in built:
         exact = MatrixMap(exact.sparse(), op.input_shape, op.output_shape)

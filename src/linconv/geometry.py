@@ -365,9 +365,9 @@ class Geometry:
     def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
         """Return the geometry that `to_dict` described."""
         known = sorted(field.name for field in fields(cls))
-        if unknown := sorted(set(values).difference(known)):
+        if set(values).difference(known) or not {"input_size", "kernel_size"} <= set(values):
             raise GeometryError(
-                f"a geometry has the entries {known}; got also {unknown}; remove them"
+                f"a geometry has the entries {known}, sizes included; got {list(values)}; use these"
             )
         return cls(**values)
 

@@ -44,10 +44,9 @@ class LinearMap(ABC):
         self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], dtype: Any, **more: Any
     ) -> None:
         """Fill in the fields, once, at construction."""
-        fields = {"input_shape": input_shape, "output_shape": output_shape, **more}
-        for name, value in fields.items():
+        more |= {"input_shape": input_shape, "output_shape": output_shape, "dtype": np.dtype(dtype)}
+        for name, value in more.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "dtype", np.dtype(dtype))
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise FrozenInstanceError(f"maps are immutable; cannot set {name!r}; make a new map")
@@ -89,8 +88,7 @@ class LinearMap(ABC):
         remedy = "use .sparse(), or raise the limit with max_bytes"
         needed = self.shape[0] * self.shape[1] * self.dtype.itemsize
         check_bytes("a dense matrix", self.shape, needed, max_bytes, remedy)
-        dense: Array = self.sparse().toarray()
-        return dense
+        return np.asarray(self.sparse().toarray())
 
     def __call__(self, x: Any) -> Array:
         """Apply the map to an array of shape (*batch, *input_shape), any number of batch axes.
@@ -171,6 +169,11 @@ class LinearMap(ABC):
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, LinearMap):
             return Product(self, other)
+        if hasattr(other, "tocsr") or hasattr(other, "matvec"):
+            raise DTypeError(
+                f"the right factor must be a map of linconv or an array; got "
+                f"{type(other).__name__}; use op.sparse() @ A or aslinearoperator(op) @ A"
+            )
         array = as_array("the right factor", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
 
@@ -329,8 +332,7 @@ class Scaled(LinearMap):
     def __init__(self, factor: Any, of: LinearMap) -> None:
         if not isinstance(factor, (int, float, complex, np.number)):
             raise DTypeError(
-                f"a map can be multiplied by a number; got {type(factor).__name__}; "
-                f"use @ for products of maps"
+                f"a map can be multiplied by a number; got {type(factor).__name__}; use @ for maps"
             )
         dtype = working_dtype("the factor", np.result_type(of.dtype, factor))
         self._set(of.input_shape, of.output_shape, dtype, factor=factor, of=of)
@@ -342,8 +344,7 @@ class Scaled(LinearMap):
         return self.factor * self.of._apply_transpose(y)
 
     def _sparse(self, max_bytes: int) -> Any:
-        # In double, so that a sum of a wider dtype does not see the factor rounded.
-        double = np.result_type(self.dtype, np.float64)
+        double = np.result_type(self.dtype, np.float64)  # or a wider sum would see it rounded
         return self.of._sparse(max_bytes).astype(double) * self.factor
 
     @property
@@ -369,6 +370,8 @@ class Identity(LinearMap):
         return y
 
     def _sparse(self, max_bytes: int) -> Any:
+        remedy = "apply the map, or raise the limit max_bytes"
+        check_bytes("a sparse matrix", self.shape, 12 * self.shape[0], max_bytes, remedy)
         return scipy.sparse.eye_array(self.shape[0], dtype=self.dtype, format="csr")
 
     @property
@@ -388,7 +391,6 @@ def identity(shape: Any) -> LinearMap:
     Returns
     -------
     LinearMap
-        Of dtype float32, so that it widens nothing it is multiplied with.
 
     Examples
     --------

@@ -80,11 +80,14 @@ def convolution_csr(
 
 
 def selection_csr(
-    sources: Sequence[NDArray[np.int64]], input_shape: tuple[int, ...], dtype: np.dtype[Any]
+    sources: Sequence[NDArray[np.int64]],
+    input_shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    max_bytes: int = SPARSE_LIMIT,
 ) -> Any:
     """Return the matrix whose every row copies one sample: `sources` tells which, per axis."""
     ones = np.ones((1,) * (2 * len(sources)), dtype)
-    return _csr([source[:, None] for source in sources], ones, input_shape, SPARSE_LIMIT)
+    return _csr([source[:, None] for source in sources], ones, input_shape, max_bytes)
 
 
 def incidence(geometry: Geometry, layout: Layout) -> tuple[Array, Array, Array]:

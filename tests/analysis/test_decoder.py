@@ -253,3 +253,16 @@ def test_files_that_are_none(path):
     path.touch()
     with pytest.raises(InputError, match="a decoder.npz is empty"):
         Decoder.load(path)
+
+
+def test_half_precision_is_computed_in_more_and_cast_back(fitted, data):
+    features = data[0].astype(np.float16)
+    result = fitted(features)
+    assert result.dtype == np.float16
+    np.testing.assert_array_equal(result, fitted(features.astype(np.float64)).astype(np.float16))
+
+
+def test_arrays_of_a_decoder_cannot_be_written(fitted):
+    for array in (fitted.kernel, fitted.bias):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from linconv.analysis.activations import activation as known_activation
 from linconv.arguments import choice
 from linconv.convolution import Conv, ConvTranspose
+from linconv.engines.arrays import as_array, cast_back, computed_in, read_only
 from linconv.errors import DTypeError, ShapeError
 from linconv.files import json_number, read_npz_member, reading, regular_file, write_file
 from linconv.geometry import Geometry
@@ -73,6 +74,10 @@ class Decoder:
     reason: str
     linear_mse: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", read_only(self.kernel))
+        object.__setattr__(self, "bias", read_only(self.bias))
+
     @property
     def psnr(self) -> float:
         """Peak signal-to-noise ratio in decibels, for images with values from 0 to 1."""
@@ -98,10 +103,11 @@ class Decoder:
         -------
         array, shape (*batch, *image_size, channels) or channels first
         """
-        linear = self._map(features)
+        array = as_array("features", features)
+        linear = self._map(computed_in(self._map.dtype, array))
         shape = self._map.layout.join((1,) * self.geometry.ndim, len(self.bias))
         shifted = linear + self.bias.reshape(shape).astype(linear.dtype)
-        return known_activation(self.activation).apply(shifted)
+        return cast_back(known_activation(self.activation).apply(shifted), array.dtype)
 
     apply = __call__
 

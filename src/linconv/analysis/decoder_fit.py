@@ -223,7 +223,7 @@ class DecoderFit:
         if y.ndim != x.ndim or x.ndim < 3 or len(y) != len(x):
             raise ShapeError(
                 f"features and images must have shapes (n, *size, channels) with the same n and "
-                f"number of axes; got {y.shape} and {x.shape}; add the missing axes"
+                f"number of axes; got {y.shape} and {x.shape}; give as many of both, with channels"
             )
         layout = Layout(x.ndim - 2, self.data_format, bare=False)
         size, channels = layout.split(x.shape[1:], 1)

@@ -97,9 +97,10 @@ def fit_decoder(
     """
     shape = known_activation(activation)
     max_iterations = integer("max_iterations", max_iterations, minimum=0)
-    if not (np.isfinite(tolerance) and tolerance >= 0):
+    number = isinstance(tolerance, int | float | np.number)
+    if not (number and np.isfinite(tolerance) and tolerance >= 0):
         raise LinconvError(
-            f"tolerance must be a finite number of at least 0; got {tolerance}; use e.g. 1e-8"
+            f"tolerance must be a finite number of at least 0; got {tolerance!r}; use e.g. 1e-8"
         )
     fit = DecoderFit(
         kernel_size,

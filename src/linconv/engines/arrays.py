@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from linconv.errors import DTypeError, LinconvError
 
-__all__ = ["Array", "as_array", "cast_back", "computed_in", "finite_real", "working_dtype"]
+__all__ = [
+    "Array",
+    "as_array",
+    "cast_back",
+    "computed_in",
+    "finite_real",
+    "read_only",
+    "working_dtype",
+]
 
 Array = NDArray[Any]
 
@@ -35,14 +43,19 @@ def as_array(name: str, value: Any) -> Array:
         kind = type(value).__module__.split(".")[0]
         raise DTypeError(
             f"{name} must be a NumPy array or nested lists; got a {kind} array; "
-            f"use numpy.asarray({name}) first"
+            f"convert it with numpy.asarray first"
+        )
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{name} must not be masked, for there is no convolution of what is not there; got a "
+            f"masked array; use .filled(0), or what else stands for the missing values"
         )
     try:
         array = np.asarray(value)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise DTypeError(
             f"{name} must be a rectangular array of numbers; got {type(value).__name__} "
-            f"({error}); make all rows equally long"
+            f"({error}); make all rows equally long, or give a NumPy array"
         ) from None
     working_dtype(name, array.dtype)
     return array
@@ -68,6 +81,15 @@ def finite_real(name: str, value: Any) -> Array:
             f"remove them first"
         )
     return array
+
+
+def read_only(array: Array) -> Array:
+    """Return an array that nobody can write to: `array` itself if it is one, else a copy."""
+    if not array.flags.writeable:
+        return array
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
 
 
 def working_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
