@@ -1,9 +1,11 @@
 """The command line: what it prints, what it leaves, and its exit status."""
 
+import importlib
 import json
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 
@@ -78,6 +80,7 @@ def test_help_teaches():
         "A1,A10,A20,B,B2",
         "--no-training",
         "Exit status:",
+        "70   an error inside linconv",
     ):
         assert words in text
 
@@ -88,10 +91,12 @@ def test_study_prints_verdicts_and_where_the_report_is(sample, folder):
     done = run_study("--image", sample, "--kernel", "box3", "--out", out)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert lines[0] == "All 17 published figures are met."
+    assert lines[0] == "All 15 published figures are met."
     assert lines[-1] == f"Report: {out / 'report.html'}"
     row = next(line for line in lines if "best 3 × 3 beats trained" in line)
     assert row.split()[-3:] == ["1.26384", "1.64755", "better"]
+    row = next(line for line in lines if "best 3 × 3, bias" in line)
+    assert row.split()[-4:] == ["4.11013", "agrees,", "own", "optimum"]
     assert sorted(path.name for path in out.iterdir()) == ["figures", "report.html", "results.json"]
     figures = {path.name for path in (out / "figures").iterdir()}
     recorded = json.loads((out / "results.json").read_text("utf-8"))
@@ -138,7 +143,7 @@ def test_a_figure_that_is_not_met_gives_exit_status_1(sample, folder, monkeypatc
     if option:
         assert json.loads(done.stdout)["passed"] is False
     else:
-        assert done.stdout.startswith("3 of 17 published figures are NOT MET.")
+        assert done.stdout.startswith("3 of 15 published figures are NOT MET.")
     assert "NOT MET" in (folder / "study" / "report.html").read_text("utf-8")
 
 
@@ -150,7 +155,11 @@ def test_a_figure_that_is_not_met_gives_exit_status_1(sample, folder, monkeypatc
         (["--kernel", "gausian5"], "did you mean 'gaussian5'?"),
         (["--image", "FOLDER"], "is a directory; give the path of a file in it"),
         (["--out", "SAMPLE/study"], "cannot be written: Not a directory; give another folder"),
-        (["--kernel", "LARGE"], "the kernel must not be larger than the padded input"),
+        (["--out", ""], "the output folder must have a name; got ''; give one"),
+        (
+            ["--kernel", "LARGE"],
+            "at least 15 x 15 pixels, the size of the kernel; a picture.npy has 14 x 17",
+        ),
     ],
 )
 def test_bad_input_is_told_in_one_line(sample, folder, arguments, message):
@@ -204,6 +213,76 @@ def test_ctrl_c_while_writing_leaves_only_whole_files(sample, folder, monkeypatc
     assert {path.suffix for path in files} == {".png"}
 
 
+def left(monkeypatch, *arguments):
+    """The exit status of the entry point."""
+    main = importlib.import_module("linconv.__main__").main
+    monkeypatch.setattr(sys, "argv", ["linconv", *(str(argument) for argument in arguments)])
+    with pytest.raises(SystemExit) as error:
+        main()
+    return error.value.code
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), OSError(5, "a bug", "a file")])
+def test_an_error_of_ours_gives_exit_status_70(sample, folder, monkeypatch, capsys, error):
+    def broken(_) -> Part:
+        raise error
+
+    monkeypatch.setattr(photograph, "matrix", broken)
+    arguments = ["study", "--models", "none", "--image", sample, "--out", folder / "study"]
+    assert left(monkeypatch, *arguments) == 70
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    assert "a bug" in printed
+
+
+def test_the_entry_point_leaves_with_the_status_of_the_command(monkeypatch):
+    assert left(monkeypatch, "--version") == 0
+    assert left(monkeypatch, "study", "--unknown") == 2
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_results_that_cannot_be_printed_give_exit_status_2(sample, folder, monkeypatch, option):
+    def echo(message, err=False, **_):
+        if not err:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("linconv.cli.click.echo", echo)
+    done = run_study("--image", sample, "--out", folder / "study", *option)
+    assert done.exit_code == 2
+    assert (folder / "study" / "report.html").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no full device")
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [(">/dev/full", "cannot be written: No space left on device"), (">&-", "is closed")],
+)
+def test_an_output_that_cannot_be_written_gives_exit_status_2(output, message):
+    source = os.path.dirname(os.path.dirname(lc.__file__))
+    command = f"{shlex.quote(sys.executable)} -m linconv --help {output}"
+    environment = {**os.environ, "PYTHONPATH": source}
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: standard output ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 300)])
+def test_an_image_smaller_than_the_kernel_is_refused(folder, shape):
+    np.save(folder / "small.npy", np.linspace(0, 1, shape[0] * shape[1]).reshape(shape))
+    done = run_study("--image", folder / "small.npy", "--out", folder / "study")
+    assert done.exit_code == 2
+    size = f"{shape[0]} x {shape[1]}"
+    assert (
+        f"the image must be at least 3 x 3 pixels, the size of the kernel; small.npy has {size}"
+        in (done.stderr)
+    )
+
+
 def test_a_real_run_from_another_folder(folder, sample):
     # The tests see the source tree; so does the interpreter that they start.
     source = os.path.dirname(os.path.dirname(lc.__file__))
@@ -214,7 +293,7 @@ def test_a_real_run_from_another_folder(folder, sample):
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("All 17 published figures are met.\n")
+    assert done.stdout.startswith("All 15 published figures are met.\n")
     out = folder / "linconv-study"
     assert done.stdout.endswith(f"Report: {out / 'report.html'}\n")
     figures = list((out / "figures").iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -19,6 +20,7 @@ from linconv.study import study
 from linconv.study.frozen_study import MODELS
 from linconv.study.images import PHOTOGRAPHS
 from linconv.study.kernels import KERNELS
+from linconv.study.published import OPTIMUM
 from linconv.study.report import to_json
 from linconv.study.results import StudyResults
 from linconv.study.values import shown
@@ -27,7 +29,14 @@ from linconv.version import __version__
 __all__ = ["linconv"]
 
 INTERRUPTED = 130
-STYLES = {"agrees": "green", "better": "cyan", "no published value": "dim", "NOT MET": "bold red"}
+STYLES = {
+    "agrees": "green",
+    "better": "cyan",
+    "lower, other images": "dim",
+    "higher, other images": "dim",
+    "no published value": "dim",
+    "NOT MET": "bold red",
+}
 
 # In click's help texts, a line with a backspace keeps the line ends of the paragraph below it.
 HELP = """Every convolution layer as the linear operator it is.
@@ -46,8 +55,8 @@ compared. Then, on a thousand small images, the course's frozen encoders: the de
 trains, the best ones that there are, and their artifacts. Writes a report to read in a browser,
 and prints how the published figures are met.
 
-Ctrl-C ends the training; the report is written with what was trained so far. A second one ends
-everything.
+Once the frozen encoders have begun, Ctrl-C ends the training; the report is written with what was
+trained so far. A second one ends everything.
 
 \b
 Examples:
@@ -65,9 +74,11 @@ Models:
 
 \b
 Exit status:
-  0  every published figure is met
-  1  one is not
-  2  wrong usage, or input or output that cannot be used
+  0    every published figure is met
+  1    one is not, or a check of linconv's own
+  2    wrong usage, or input or output that cannot be used
+  70   an error inside linconv, shown with its traceback
+  130  interrupted by Ctrl-C
 """
 
 
@@ -169,11 +180,18 @@ def study_command(out: str, as_json: bool, **options: Any) -> None:
     except KeyboardInterrupt as error:
         click.echo("Interrupted; no file is half written.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from error
-    if as_json:
-        click.echo(to_json(results), nl=False)
-    else:
-        _print_verdicts(results)
-        click.echo(f"Report: {Path(out).absolute() / 'report.html'}")
+    report = Path(out).absolute() / "report.html"
+    try:
+        if as_json:
+            click.echo(to_json(results), nl=False)
+        else:
+            _print_verdicts(results)
+            click.echo(f"Report: {report}")
+    except OSError as error:
+        # click would leave with 1 for a closed pipe, as if a figure were not met.
+        raise BadInput(
+            f"standard output cannot be written: {error.strerror}; the report is {report}"
+        ) from error
     raise click.exceptions.Exit(0 if results.passed else 1)
 
 
@@ -202,20 +220,23 @@ class _Display:
         if self.bar is not None:
             self.bar.update(self.task, completed=share, description=f"{what:<40}")
         elif what != self.last:
-            click.echo(f"{100 * share:3.0f} %  {what}", err=True)
+            with suppress(OSError):  # without a place to show progress, the study goes on
+                click.echo(f"{100 * share:3.0f} %  {what}", err=True)
         self.last = what
 
 
 def _print_verdicts(results: StudyResults) -> None:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("figure", no_wrap=True)
+    table.add_column("figure")
     table.add_column("ours", no_wrap=True)
-    table.add_column("published", no_wrap=True)
+    table.add_column("reference", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for verdict in results.verdicts:
         style = STYLES[verdict.verdict]
         published = "none" if verdict.published is None else shown(verdict.published)
-        outcome = "–" if verdict.published is None and verdict.met else verdict.verdict
+        outcome: str = "–" if verdict.published is None and verdict.met else verdict.verdict
+        if verdict.source == OPTIMUM:
+            outcome = f"{outcome}, {OPTIMUM}"
         table.add_row(verdict.name, shown(verdict.ours), published, f"[{style}]{outcome}[/]")
     click.echo(results.headline())
     # Without a terminal there is no width to keep to, and a table cut short would say less.

@@ -239,6 +239,8 @@ def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
                 f"{file} is too large to decode: its header declares {width} x {height} = "
                 f"{width * height} pixels, and at most {MAX_PIXELS} are allowed; reduce it first"
             )
+        if picture.format == "PNG":
+            _check_png_is_whole(file)
         notes = []
         if (pages := getattr(picture, "n_frames", 1)) > 1:
             notes.append(f"first of {pages} pages")
@@ -280,6 +282,21 @@ def _open_picture(file: Path) -> ImageFile:
     raise InputError(
         f"{file} is not a PNG, JPEG, TIFF or NPY file (it starts with the bytes {start!r}); "
         "convert it to one of these"
+    )
+
+
+def _check_png_is_whole(file: Path) -> None:
+    """Walk over the chunks to the last one, which decoders do without."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        stream.seek(8)
+        while len(head := stream.read(8)) == 8:
+            end = stream.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)  # data, checksum
+            if head[4:] == b"IEND" and end <= size:
+                return
+    raise InputError(
+        f"{file} cannot be read as a picture: it is truncated, for its {size} bytes end before its "
+        "last chunk (IEND) does; copy or save it again"
     )
 
 

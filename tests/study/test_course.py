@@ -8,7 +8,7 @@ import scipy.signal
 
 import linconv as lc
 from linconv.errors import GeometryError, InputError
-from linconv.study import _max_side, study
+from linconv.study import _max_side, photograph, study
 from linconv.study.by_hand import (
     convolve_pixel_by_pixel,
     convolve_tap_by_tap,
@@ -21,6 +21,7 @@ from linconv.study.images import Image
 from linconv.study.inverse_filter import SIZES
 from linconv.study.kernels import KERNELS
 from linconv.study.photograph import photograph_steps
+from linconv.study.photograph_maps import PhotographMaps
 from linconv.study.presenting import best_multiple, duration, psnr
 from linconv.study.published import IMAGE, KERNEL, PUBLISHED
 from linconv.study.report import to_json
@@ -188,7 +189,7 @@ def test_a_constant_picture_gives_strict_results(level):
 
 
 def test_a_kernel_larger_than_the_picture_is_refused():
-    with pytest.raises(GeometryError, match="kernel must not be larger than the padded input"):
+    with pytest.raises(InputError, match="image must be at least 7 x 7 pixels.* sample has 5 x 5"):
         photograph_steps(picture(np.zeros((5, 5))), KERNELS["motion7"], "motion7", 0)
 
 
@@ -209,6 +210,15 @@ def sample(folder):
     return file
 
 
+@pytest.mark.parametrize(("side", "left_out"), [(8, False), (512, True)])
+def test_the_matrix_is_said_to_be_left_out_only_where_it_is(side, left_out):
+    pixels = np.random.default_rng(4).random((side, side))
+    maps = PhotographMaps(Image("noise", pixels, pixels.shape, "test", ""), KERNEL, "a kernel", 0)
+    section = photograph.forms(maps).section
+    assert ("would not fit" in section.paragraphs[0]) is left_out
+    assert ("matrix" in section.numbers["convolution"].skipped) is left_out
+
+
 def test_study_returns_everything_and_writes_nothing(sample, folder):
     shares = []
     results = study(
@@ -219,7 +229,7 @@ def test_study_returns_everything_and_writes_nothing(sample, folder):
     )
     assert isinstance(results, StudyResults)
     assert results.passed
-    assert results.headline() == "All 17 published figures are met."
+    assert results.headline() == "All 15 published figures are met."
     assert [path.name for path in folder.iterdir()] == ["a picture.npy"]
     assert [share for share, _ in shares] == sorted(share for share, _ in shares)
     assert len(shares) == len(results.sections) == 14
@@ -272,6 +282,10 @@ def test_other_verdicts():
     assert Verdict.lower("x", 1.0, 2.0, "test").verdict == "better"
     assert Verdict.lower("x", 2.0, 2.0, "test").verdict == "NOT MET"
     assert Verdict.lower("x", np.nan, 2.0, "test").verdict == "NOT MET"
+    assert Verdict.on_other_data("x", 1.0, 2.0, "test").verdict == "lower, other images"
+    higher = Verdict.on_other_data("x", 3.0, 2.0, "test")
+    assert higher.verdict == "higher, other images"
+    assert higher.met
     assert Verdict.rounding("x", 1e-15).met
     assert not Verdict.rounding("x", 1e-9).met
     assert not Verdict.rounding("x", np.nan).met

@@ -224,7 +224,7 @@ def test_ctrl_c_keeps_what_was_trained_and_trains_no_more(files):
     pytest.importorskip("keras", reason="trains with Keras")
     pytest.importorskip("jax", reason="the backend of Keras")
     images = load_images(files / "small images.npz")
-    frozen = FrozenStudy(images, ("A1", "B"), 50, 0, bundled=False)
+    frozen = FrozenStudy(images, ("A1", "B"), 50, 0)
     frozen.begin_training(required=True)
 
     def pressed(share, what):
@@ -244,6 +244,34 @@ def test_ctrl_c_keeps_what_was_trained_and_trains_no_more(files):
     assert text == "The training was ended by Ctrl-C before it came to this model."
 
 
+@pytest.mark.parametrize(
+    ("moment", "trained"),
+    [("the images", []), ("model A1, training", []), ("model A1, best tanh decoder", ["A1"])],
+)
+def test_ctrl_c_between_trainings_ends_only_the_training(files, moment, trained):
+    pytest.importorskip("keras", reason="trains with Keras")
+    pytest.importorskip("jax", reason="the backend of Keras")
+    told = []
+
+    def pressed(share, what):
+        told.append(what)
+        if what == moment and told.count(moment) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        results = short(files, training=True, progress=pressed)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert moment in told
+    numbers = {s.title: s.numbers for s in results.sections}
+    models = {"A1": numbers["Model A, 1 filter"], "B": numbers["Model B, as run"]}
+    assert [key for key, found in models.items() if found["training"]] == trained
+    assert all(len(found["fits"]) == 2 for found in models.values())
+    assert any("training ended by Ctrl-C" in what for what in told)
+
+
 # The command line
 
 
@@ -261,7 +289,7 @@ def test_data_of_the_user(files, tmp_path, kind):
         *("--image", picture, "--data", data, "--models", "b", "--no-training", "--out", out)
     )
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("All 20 published figures are met.")
+    assert done.stdout.startswith("All 16 published figures are met.")
     recorded = json.loads((out / "results.json").read_text("utf-8"))
     (images,) = [s["numbers"] for s in recorded["sections"] if s["title"] == "The images"]
     assert images["name"] == f"small images.{kind}"

@@ -360,3 +360,16 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, package, extra):
             monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPackageError, match=rf"{extra}, .*pip install 'linconv\[study\]'"):
         load_image()
+
+
+@pytest.mark.parametrize("missing", [1, 4, 8, 11, 12, 13, 20])
+def test_a_png_cut_near_its_end(folder, missing):
+    file = folder / "cut.png"
+    pillow().fromarray(colours(24, 40, 3)).save(file)
+    content = file.read_bytes()
+    assert load_image(file).pixels.shape == (24, 40)
+    file.write_bytes(content + b"more, after the last chunk")
+    assert load_image(file).pixels.shape == (24, 40)
+    file.write_bytes(content[:-missing])
+    with pytest.raises(InputError, match=r"cut\.png cannot be read as a picture: .*truncated"):
+        load_image(file)

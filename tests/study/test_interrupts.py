@@ -29,6 +29,18 @@ def test_the_first_is_noted_and_the_second_raised():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_within_another_the_wish_is_the_same():
+    with deferred_interrupt() as outer:
+        with deferred_interrupt() as inner:
+            assert inner is outer
+        signal.raise_signal(signal.SIGINT)
+        assert outer.wanted
+        with deferred_interrupt() as late:
+            assert late.wanted
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+
 def test_pythons_handler_is_back_after_an_error():
     with pytest.raises(ZeroDivisionError), deferred_interrupt():
         raise ZeroDivisionError

@@ -74,6 +74,12 @@ def test_one_row_of_text_is_a_kernel_of_one_row(tmp_path):
     assert load_kernel(tmp_path / "row.txt").shape == (1, 3)
 
 
+def test_the_largest_weights_and_none(tmp_path):
+    for weight in (0.0, 1e-6, -1e6):
+        (tmp_path / "k.txt").write_text(f"{weight} 0 {weight / 1e9}")
+        assert load_kernel(tmp_path / "k.txt")[0, 0] == weight
+
+
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(InputError, match=r"kernel 'sobelx' .* did you mean 'sobel_x'.*'motion7'"):
         load_kernel("sobelx")
@@ -90,7 +96,8 @@ def test_a_missing_file(tmp_path):
         ("k.png", "1 2", "has the suffix '.png'; use .npy, .json, .csv or .txt"),
         ("k.json", "[[1, 2", "cannot be read as JSON numbers"),
         ("k.json", "[" * 100_000, "cannot be read as JSON numbers"),
-        ("k.json", "[[1, 2], [3]]", "cannot be read as JSON numbers"),
+        ("k.json", "[[1, 2], [3]]", "all of one length; its lists differ in length or depth"),
+        ("k.json", "[[1, 2], 3]", "all of one length; its lists differ in length or depth"),
         ("k.json", '[["1", "2"]]', "must hold numbers only; it holds str"),
         ("k.json", "[[1, null]]", "must hold numbers only"),
         ("k.json", '{"k": [[1]]}', "must hold numbers only; it holds dict"),
@@ -99,9 +106,11 @@ def test_a_missing_file(tmp_path):
         ("k.json", "[[]]", r"two axes; its shape is \(1, 0\)"),
         ("k.json", "[[1, NaN]]", "must hold finite numbers; 1 of 2 are NaN"),
         ("k.json", "[[1e400, 2]]", "must hold finite numbers; 1 of 2"),
-        ("k.csv", "1,2\n3\n", "cannot be read as rows of numbers"),
-        ("k.csv", "1,two\n", "cannot be read as rows of numbers"),
-        ("k.csv", "1,,2\n", "cannot be read as rows of numbers"),
+        ("k.csv", "1,2\n\n3\n", "its first row has 2, and line 3 has 1; write every row"),
+        ("k.csv", "# a kernel\n1, two\n", "line 2 holds 'two'; separate numbers by commas"),
+        ("k.csv", "1,,2\n", "line 1 holds ''; separate numbers by commas"),
+        ("k.txt", "1 0\n0 -2e6", r"largest weight is from 1e-06 to 1e\+06 in size, or 0; it is 2e"),
+        ("k.json", "[[1e-7, 0]]", "it is 1e-07; scale the kernel, e.g. divide it by 1e-07"),
         ("k.txt", "# nothing\n\n", "holds no numbers"),
         ("k.txt", "inf 1\n", "must hold finite numbers; 1 of 2"),
         ("k.txt", "1 " * 64, r"at most 63 rows and columns; its shape is \(1, 64\)"),

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from linconv.errors import MissingPackageError, OutputError
 from linconv.files import write_file
 from linconv.study import study
 from linconv.study.folder import prepare_folder
+from linconv.study.published import NOTEBOOK, OPTIMUM
 from linconv.study.report import render, to_json, write_report
 from linconv.study.results import Panel, Picture, Section, StudyResults, Table
 from linconv.study.verdicts import Verdict
@@ -28,8 +30,10 @@ def results(name="sample", *, met=True):
     """A small study with everything that a report can hold."""
     ours = 1.0 if met else 2.0
     verdicts = (
-        Verdict.close("figure <1>", ours, 1.0, 0.1, "test"),
-        Verdict.lower("an error", 1.0, 2.0, "test"),
+        Verdict.close("figure <1>", ours, 1.0, 0.1, NOTEBOOK),
+        Verdict.lower("an error", 1.0, 2.0, NOTEBOOK),
+        Verdict.close("an optimum", 1.0, 1.0, 0.1, OPTIMUM),
+        Verdict.on_other_data("another", 3.0, 2.0, "others"),
         Verdict.unpublished("a ratio", np.inf, "test"),
     )
     picture = Picture(name, "A caption & more.", 'An "alt" text', ((Panel(np.eye(2)),),))
@@ -127,12 +131,24 @@ def test_text_is_escaped_and_code_is_marked():
 def test_the_page_tells_verdicts_command_and_versions(page):
     for words in ("All 2 published figures are met.", "agrees", "better", "no published value"):
         assert words in page.text
+    for words in ("own optimum", "higher, other images"):
+        assert words in page.text
+    assert any("higher-other-images" in attrs.get("class", "") for attrs in page.all("td"))
     assert "linconv study --image '<a>.png'" in page.text
     assert "2.0" in page.text
     assert "1.50" in page.text
     failed = Page(render(results(met=False), {"sample": PNG}))
     assert "1 of 2 published figures are NOT MET." in failed.text
     assert any("not-met" in attrs.get("class", "") for attrs in failed.all("td"))
+
+
+def test_checks_that_fail_are_named_beside_the_published_figures():
+    found = results()
+    wrong = replace(found, verdicts=(*found.verdicts, Verdict.rounding("a check", 1.0)))
+    assert not wrong.passed
+    assert wrong.headline() == (
+        "All 2 published figures are met. Of linconv's own checks, NOT MET: a check."
+    )
 
 
 def test_both_colour_schemes_print_and_phones_are_served():
@@ -148,7 +164,7 @@ def refused(constant):
 def test_json_is_strict_and_complete():
     found = json.loads(to_json(results()), parse_constant=refused)
     assert found["passed"] is True
-    assert found["verdicts"][2]["ours"] is None
+    assert found["verdicts"][4]["ours"] is None
     assert found["sections"][1]["numbers"] == {"nan": None, "array": [0, 1, 2]}
     assert found["sections"][0]["pictures"][0]["file"] == "figures/sample.png"
     assert found["sections"][0]["tables"][0]["rows"][0] == ["direct", 0.25, None]

@@ -21,6 +21,7 @@ from linconv.study.folder import prepare_folder
 from linconv.study.frozen_sections import frozen_steps
 from linconv.study.frozen_study import prepare
 from linconv.study.images import load_image
+from linconv.study.interrupts import deferred_interrupt
 from linconv.study.kernels import KERNELS, load_kernel
 from linconv.study.photograph import photograph_steps
 from linconv.study.progress import Pace, Progress
@@ -101,12 +102,13 @@ def study(
     -------
     StudyResults
         Verdicts, sections and complete numbers; ``passed`` tells whether every published figure
-        is met. After Ctrl-C within a training: with what was trained so far, and no more of it.
+        is met. After Ctrl-C among the frozen encoders: with what was trained so far, and no more.
 
     Raises
     ------
     InputError
-        If the image, the kernel or the data cannot be read, or a model is unknown.
+        If the image, the kernel or the data cannot be read, the image is smaller than the kernel,
+        or a model is unknown.
     OutputError
         If `out` cannot be written: said before any work.
     MissingPackageError
@@ -123,7 +125,7 @@ def study(
     >>> import linconv as lc
     >>> results = lc.study("coins", "sharpen", out="coins-study")  # doctest: +SKIP
     >>> results.headline()  # doctest: +SKIP
-    'All 20 published figures are met.'
+    'All 16 published figures are met.'
     """
     started = perf_counter()
     seed = integer("seed", seed, minimum=0)
@@ -137,16 +139,17 @@ def study(
         folder = prepare_folder(out)
     taps = load_kernel("course" if kernel is None else kernel)
     picture = load_image(image, max_side=_max_side(taps.shape, taps.size))
+    on_photograph = photograph_steps(picture, taps, _kernel_name(kernel), seed)
     frozen = prepare(data, models, epochs, seed)
     stages = {name: w for name, w in STAGES.items() if frozen or name not in FROZEN_STAGES}
     pace = Pace(progress or _silent, stages)
     if frozen and training is not False:
         load = partial(frozen.begin_training, required=training is True)
         pace.run("Keras", [("loading Keras", load)])
-    on_photograph = photograph_steps(picture, taps, _kernel_name(kernel), seed)
     parts = pace.run("16 pixels", course_steps()) + pace.run("the photograph", on_photograph)
     if frozen:
-        parts += pace.run("frozen encoders", frozen_steps(frozen, pace.within))
+        with deferred_interrupt() as frozen.stop:
+            parts += pace.run("frozen encoders", frozen_steps(frozen, pace.within))
     paths = {"image": image, "kernel": kernel, "out": out, "data": data}
     results = StudyResults(
         tuple(verdict for part in parts for verdict in part.verdicts),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from linconv.errors import OutputError
 from linconv.files import StrPath, temporary, unwritable
 
 __all__ = ["prepare_folder"]
@@ -15,8 +17,13 @@ def prepare_folder(out: StrPath) -> Path:
     Raises
     ------
     OutputError
-        If it cannot be made or written.
+        If it has no name, or cannot be made or written.
     """
+    if not os.fspath(out):
+        raise OutputError(
+            "the output folder must have a name; got ''; give one, e.g. 'linconv-study', or '.' "
+            "for the working directory"
+        )
     folder = Path(out)
     try:
         for place in (folder, folder / "figures"):

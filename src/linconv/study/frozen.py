@@ -41,13 +41,15 @@ def examine(study: FrozenStudy, key: str, tell: Tell) -> ModelResult:
         _judged, fitting, features, held_out, held_features, encoder.stride, study.shown
     )
     decoders: list[Judged] = []
-    training, table = None, ""
-    if study.training:
+    training: Training | None = None
+    table = ""
+    if study.training and not study.stop.wanted:
         training, table = _trained(study, key, encoder, tell)
+    if training is not None:
         decoders += judge(ADAM, training.decoder, training.seconds)
-        if training.interrupted:
-            study.stop_training()
-            tell(0.7, f"model {key}, training ended by Ctrl-C")
+    if study.training and (study.stop.wanted or (training and training.interrupted)):
+        study.stop_training()
+        tell(0.7, f"model {key}, training ended by Ctrl-C")
     fits: dict[str, Decoder] = {}
     for name, activation, share in ((LINEAR, "linear", 0.7), (TANH, "tanh", 0.8)):
         tell(share, f"model {key}, {name} decoder")
@@ -70,8 +72,10 @@ def examine(study: FrozenStudy, key: str, tell: Tell) -> ModelResult:
     return result
 
 
-def _trained(study: FrozenStudy, key: str, encoder: Encoder, tell: Tell) -> tuple[Training, str]:
-    """Train as the course did, but for the images held out."""
+def _trained(
+    study: FrozenStudy, key: str, encoder: Encoder, tell: Tell
+) -> tuple[Training | None, str]:
+    """Train as the course did, but for the images held out; not if Ctrl-C comes before."""
     fitting = study.images.fitting
     height, width = fitting.shape[1:3]
     model = keras_model(
@@ -82,6 +86,8 @@ def _trained(study: FrozenStudy, key: str, encoder: Encoder, tell: Tell) -> tupl
         tell(0.7 * done / wanted, f"model {key}, epoch {done} of {wanted}, loss {loss:.3g}")
 
     tell(0.0, f"model {key}, training")
+    if study.stop.wanted:
+        return None, ""
     found = train(model, fitting, epochs=study.epochs, seed=study.seed, progress=epoch_done)
     return found, summary(model)
 

@@ -131,7 +131,7 @@ def model(study: FrozenStudy, key: str, tell: Tell) -> Part:
     section = Section(
         CHAPTER, words.title(key), text, (_decoders(result),), shown, result.to_dict()
     )
-    return Part(section, _verdicts(study, result))
+    return Part(section, _verdicts(result))
 
 
 def together(study: FrozenStudy) -> Part:
@@ -222,7 +222,7 @@ def _row(judged: Judged) -> tuple[Cell, ...]:
     )
 
 
-def _verdicts(study: FrozenStudy, result: ModelResult) -> tuple[Verdict, ...]:
+def _verdicts(result: ModelResult) -> tuple[Verdict, ...]:
     """Judge what was published of model B, and report the rest."""
     verdicts = [
         Verdict.unpublished(f"model {result.key}: {name}", result.mse(name), "linconv")
@@ -236,13 +236,10 @@ def _verdicts(study: FrozenStudy, result: ModelResult) -> tuple[Verdict, ...]:
         frozen, trained = result.training.frozen, result.training.trainable
     counts = [frozen + trained, trained, frozen]
     wanted = PUBLISHED_TRAINING.parameters
-    optima = [_beside_the_course(study, verdict) for verdict in verdicts[-2:]]
+    loss = PUBLISHED_TRAINING.losses[-1]
+    optima = [
+        Verdict.on_other_data(verdict.name, float(verdict.ours), loss, OTHER_IMAGES)
+        for verdict in verdicts[-2:]
+    ]
     parameters = Verdict.close("model B: parameters", counts, wanted, 0, NOTEBOOK)
     return (parameters, *verdicts[:-2], *optima)
-
-
-def _beside_the_course(study: FrozenStudy, optimum: Verdict) -> Verdict:
-    """Judge an optimum by the course's last loss; on the user's images it need not be lower."""
-    loss = PUBLISHED_TRAINING.losses[-1]
-    verdict = Verdict.lower(optimum.name, float(optimum.ours), loss, OTHER_IMAGES)
-    return verdict if verdict.met or study.bundled else optimum

@@ -15,6 +15,7 @@ from linconv.files import StrPath
 from linconv.study.datasets import ImageSet, load_images
 from linconv.study.encoders import Encoder, model_a, model_b
 from linconv.study.frozen_results import ModelResult
+from linconv.study.interrupts import Stop
 from linconv.study.keras_models import import_keras
 
 __all__ = ["MODELS", "FrozenStudy", "chosen_models", "prepare"]
@@ -48,8 +49,8 @@ class FrozenStudy:
         Whether to train: not before `begin_training`, and no more after Ctrl-C.
     untrained : str
         Why there is no training, if there is none.
-    bundled : bool
-        Whether the images are the bundled ones, for which the figures are known.
+    stop : Stop
+        Whether Ctrl-C was pressed, be it between two trainings.
     found : list of ModelResult
     """
 
@@ -59,7 +60,7 @@ class FrozenStudy:
     seed: int
     training: bool = False
     untrained: str = "was left out, as was asked for"
-    bundled: bool = True
+    stop: Stop = field(default_factory=Stop)
     found: list[ModelResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -89,7 +90,7 @@ class FrozenStudy:
             self.training = True
 
     def stop_training(self) -> None:
-        """Train no more models: Ctrl-C was pressed."""
+        """Train no more decoders: Ctrl-C was pressed."""
         self.training, self.untrained = False, "was ended by Ctrl-C before it came to this model"
 
 
@@ -119,7 +120,7 @@ def prepare(
     chosen, epochs = chosen_models(models), integer("epochs", epochs, 1)
     if not chosen:
         return None
-    return FrozenStudy(load_images(data, seed=seed), chosen, epochs, seed, bundled=data is None)
+    return FrozenStudy(load_images(data, seed=seed), chosen, epochs, seed)
 
 
 def chosen_models(models: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -19,25 +19,39 @@ class Stop:
     wanted: bool = False
 
 
+@dataclass(frozen=True)
+class _Request:
+    """A handler of SIGINT that keeps the first one as a wish, and raises all others."""
+
+    stop: Stop
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if self.stop.wanted:
+            signal.default_int_handler(number, frame)
+        self.stop.wanted = True
+
+
 @contextmanager
 def deferred_interrupt() -> Iterator[Stop]:
     """Turn the first Ctrl-C into a wish to stop, that the caller looks at.
 
-    The second one raises KeyboardInterrupt, as ever. A handler that is not Python's own is left
-    alone, and so are threads other than the main one.
+    The second one raises KeyboardInterrupt, as ever. Within another `deferred_interrupt` the wish
+    is the one of that. A handler that is not Python's own is left alone, and so are threads other
+    than the main one.
     """
-    stop = Stop()
-
-    def request(number: int, frame: Any) -> None:
-        stop.wanted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield stop
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield Stop()
         return
+    if isinstance(handler, _Request):
+        yield handler.stop
+        return
+    if handler is not signal.default_int_handler:
+        yield Stop()
+        return
+    request = _Request(Stop())
     signal.signal(signal.SIGINT, request)
     try:
-        yield stop
+        yield request.stop
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

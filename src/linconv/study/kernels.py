@@ -28,6 +28,7 @@ MAX_SIDE = 63
 """Largest height and width of a kernel."""
 
 _MAX_BYTES = 1 << 20
+_SMALLEST, _LARGEST = 1e-6, 1e6  # beyond, squares and their sums leave what the study can resolve
 
 
 def _fixed(rows: ArrayLike) -> NDArray[np.float64]:
@@ -75,7 +76,8 @@ def load_kernel(name_or_path: StrPath) -> NDArray[np.float64]:
     ------
     InputError
         If the name is unknown, or the file is missing, of another type, damaged, pickled, larger
-        than 1 MiB, or holds anything but finite real numbers in at most 63 rows and columns.
+        than 1 MiB, or holds anything but finite real numbers in at most 63 rows and columns, the
+        largest of them from 1e-6 to 1e6 in size or 0.
     """
     if isinstance(name_or_path, str):
         if name_or_path in KERNELS:
@@ -109,13 +111,48 @@ def _read_text(file: Path, suffix: str) -> NDArray[Any]:
     kind = "JSON numbers in nested lists" if suffix == ".json" else "rows of numbers"
     with reading(file, kind):
         text = file.read_text(encoding="utf-8-sig")
-        if suffix == ".json":
+        if suffix != ".json":
+            return _rows(text, file)
+        lists = json.loads(text)
+        try:
             # Without a dtype: NumPy would make numbers of strings and nulls.
-            return np.asarray(json.loads(text))
-        rows = [row for line in text.splitlines() if (row := line.partition("#")[0].strip())]
+            return np.asarray(lists)
+        except ValueError as error:
+            raise InputError(
+                f"{file} must hold one list for each row of the kernel, all of one length; its "
+                "lists differ in length or depth; write e.g. [[0, 1], [1, 0]]"
+            ) from error
+
+
+def _rows(text: str, file: Path) -> NDArray[np.float64]:
+    """Return the numbers of a text, a row for each line that is not empty."""
+    rows: list[list[float]] = []
+    delimiter = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        content = line.partition("#")[0].strip()
+        if not content:
+            continue
         if not rows:
-            raise InputError(f"{file} holds no numbers; write one row of the kernel per line")
-        return np.loadtxt(rows, delimiter="," if "," in rows[0] else None, ndmin=2)
+            delimiter = "," if "," in content else None
+        rows.append([_number(cell, number, file) for cell in content.split(delimiter)])
+        if len(rows[-1]) != len(rows[0]):
+            raise InputError(
+                f"{file} must have as many numbers in each row; its first row has {len(rows[0])}, "
+                f"and line {number} has {len(rows[-1])}; write every row of the kernel in full"
+            )
+    if not rows:
+        raise InputError(f"{file} holds no numbers; write one row of the kernel per line")
+    return np.array(rows)
+
+
+def _number(cell: str, line: int, file: Path) -> float:
+    try:
+        return float(cell)
+    except ValueError as error:
+        raise InputError(
+            f"{file} must hold numbers only; line {line} holds {cell.strip()[:40]!r}; separate "
+            "numbers by commas or blanks, and start a comment with #"
+        ) from error
 
 
 def _checked(values: NDArray[Any], file: Path) -> NDArray[np.float64]:
@@ -144,5 +181,11 @@ def _checked(values: NDArray[Any], file: Path) -> NDArray[np.float64]:
         raise InputError(
             f"{file} must hold finite numbers; {count} of {kernel.size} are NaN or infinite; "
             "replace them first"
+        )
+    largest = float(np.abs(kernel).max())
+    if largest and not _SMALLEST <= largest <= _LARGEST:
+        raise InputError(
+            f"{file} must hold a kernel whose largest weight is from {_SMALLEST:g} to {_LARGEST:g} "
+            f"in size, or 0; it is {largest:g}; scale the kernel, e.g. divide it by {largest:.3g}"
         )
     return kernel

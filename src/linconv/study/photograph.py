@@ -31,8 +31,8 @@ def photograph_steps(image: Image, kernel: Array, kernel_name: str, seed: int) -
 
     Raises
     ------
-    GeometryError
-        If the kernel is larger than the picture.
+    InputError
+        If the picture is smaller than the kernel.
     """
     p = PhotographMaps(image, kernel, kernel_name, seed)
     return (
@@ -154,12 +154,11 @@ def forms(p: PhotographMaps) -> Part:
         "convolution": compare(p.conv, p.pixels),
         "transposed convolution": compare(p.conv.T, p.y),
     }
-    text = (
-        "The same forms as above, where arithmetic and memory decide the time. The dense "
-        "matrix is left out: it would not fit.",
-    )
+    text = "The same forms as above, where arithmetic and memory decide the time."
+    if any("matrix" in found.skipped for found in comparisons.values()):
+        text += " The dense matrix is left out: it would not fit."
     tables = tuple(forms_table(name, found) for name, found in comparisons.items())
-    return Part(Section(p.chapter, "All forms, compared", text, tables, (), comparisons))
+    return Part(Section(p.chapter, "All forms, compared", (text,), tables, (), comparisons))
 
 
 def _bytes(sparse: Any) -> int:

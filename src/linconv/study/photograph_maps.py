@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linconv.convolution import Conv
+from linconv.errors import InputError
 from linconv.study.images import Image
 
 __all__ = ["PhotographMaps", "size_of"]
@@ -37,13 +38,20 @@ class PhotographMaps:
 
     Raises
     ------
-    GeometryError
-        If the kernel is larger than the picture.
+    InputError
+        If the picture is smaller than the kernel.
     """
 
     def __init__(self, image: Image, kernel: Array, kernel_name: str, seed: int) -> None:
         self.image, self.kernel, self.kernel_name, self.seed = image, kernel, kernel_name, seed
         self.pixels = image.pixels
+        if any(n < k for n, k in zip(image.pixels.shape, kernel.shape, strict=True)):
+            note = f" ({image.note})" if image.note else ""
+            raise InputError(
+                f"the image must be at least {_by(kernel.shape)} pixels, the size of the kernel; "
+                f"{image.name} has {_by(image.pixels.shape)}{note}; give a larger image or a "
+                "smaller kernel"
+            )
         self.conv = Conv(kernel, image.pixels.shape)
         self.y = self.conv(image.pixels)
         self.chapter = f"A photograph: {image.name}"
@@ -55,6 +63,10 @@ class PhotographMaps:
         """
         largest = float(np.abs(self.kernel).sum() * np.abs(x).max())
         return float(np.abs(a - b).max()) / (largest or 1.0)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)
 
 
 def size_of(array: Array) -> str:

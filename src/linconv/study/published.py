@@ -26,7 +26,8 @@ Array = NDArray[Any]
 
 CHAPTER = "A 4 × 4 image, every number visible"
 NOTEBOOK = "course"
-OPTIMUM = "optimum"
+OPTIMUM = "own optimum"
+"""linconv's own least-squares figures, computed apart; no published ones."""
 
 
 class Published(NamedTuple):

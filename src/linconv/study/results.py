@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from linconv.study.published import NOTEBOOK
 from linconv.study.values import plain
 from linconv.study.verdicts import Verdict
 
@@ -221,7 +222,7 @@ class StudyResults:
 
     @property
     def passed(self) -> bool:
-        """Whether every published figure is met."""
+        """Whether every published figure is met, and every check of our own."""
         return all(verdict.met for verdict in self.verdicts)
 
     @property
@@ -230,12 +231,16 @@ class StudyResults:
         return tuple(picture for section in self.sections for picture in section.pictures)
 
     def headline(self) -> str:
-        """Say in one line how many published figures are met."""
-        judged = [v for v in self.verdicts if v.verdict != "no published value"]
-        met = sum(v.met for v in judged)
-        if met == len(judged):
-            return f"All {met} published figures are met."
-        return f"{len(judged) - met} of {len(judged)} published figures are NOT MET."
+        """Say in one line how many of the course's figures are met, and which checks fail."""
+        judged = [v.met for v in self.verdicts if v.source == NOTEBOOK]
+        wrong = judged.count(False)
+        text = (
+            f"{wrong} of {len(judged)} published figures are NOT MET."
+            if wrong
+            else f"All {len(judged)} published figures are met."
+        )
+        failed = [v.name for v in self.verdicts if not v.met and v.source != NOTEBOOK]
+        return f"{text} Of linconv's own checks, NOT MET: {'; '.join(failed)}." if failed else text
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pixels, ready for strict JSON."""

@@ -14,7 +14,14 @@ from linconv.study.values import plain
 
 __all__ = ["Outcome", "Verdict"]
 
-Outcome = Literal["agrees", "better", "no published value", "NOT MET"]
+Outcome = Literal[
+    "agrees",
+    "better",
+    "lower, other images",
+    "higher, other images",
+    "no published value",
+    "NOT MET",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +32,9 @@ class Verdict:
     ----------
     name : str
     ours, published : ndarray
-        A number (no axis) or an array; `published` is None where nothing was published.
-    verdict : {"agrees", "better", "no published value", "NOT MET"}
+        A number (no axis) or an array; `published` is None where there is nothing to compare with.
+    verdict : {"agrees", "better", "lower, other images", "higher, other images", \
+"no published value", "NOT MET"}
     source : str
         Who published it, or what the figure is.
     deviations : mapping of str to float
@@ -73,6 +81,12 @@ class Verdict:
         return cls(name, np.asarray(ours), np.asarray(published), outcome, source)
 
     @classmethod
+    def on_other_data(cls, name: str, ours: float, published: float, source: str) -> Verdict:
+        """Hold an error beside one of other images, which it can neither meet nor miss."""
+        outcome: Outcome = "lower, other images" if ours < published else "higher, other images"
+        return cls(name, np.asarray(ours), np.asarray(published), outcome, source)
+
+    @classmethod
     def unpublished(cls, name: str, ours: ArrayLike, source: str) -> Verdict:
         """Report a figure that nobody published."""
         return cls(name, np.asarray(ours), None, "no published value", source)
@@ -91,7 +105,7 @@ class Verdict:
 
     @property
     def met(self) -> bool:
-        """Whether nothing published contradicts it."""
+        """Whether nothing that it can be judged by contradicts it."""
         return self.verdict != "NOT MET"
 
     def to_dict(self) -> dict[str, Any]:
