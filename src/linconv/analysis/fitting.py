@@ -37,7 +37,7 @@ def fit_decoder(
     dilation: PerAxis = 1,
     groups: int = 1,
     data_format: str = "channels_last",
-    tolerance: float = 1e-8,
+    tolerance: float = 1e-6,
     max_iterations: int = 50,
 ) -> Decoder:
     """Return the transposed convolution that best rebuilds images from their features.
@@ -100,7 +100,7 @@ def fit_decoder(
     number = isinstance(tolerance, int | float | np.number)
     if not (number and np.isfinite(tolerance) and tolerance >= 0):
         raise LinconvError(
-            f"tolerance must be a finite number of at least 0; got {tolerance!r}; use e.g. 1e-8"
+            f"tolerance must be a finite number of at least 0; got {tolerance!r}; use e.g. 1e-6"
         )
     fit = DecoderFit(
         kernel_size,

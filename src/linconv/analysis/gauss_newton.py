@@ -102,7 +102,7 @@ def minimise(
     each step that is tried, ``2 * rows * columns^2`` operations. Rank and condition come from
     the eigenvalues of JᵀJ, and so are lower bounds where the condition exceeds about 1e7.
     """
-    now = min((_linearise(problem, start) for start in starts), key=lambda at: at.loss)
+    now = _linearise(problem, min(starts, key=lambda start: _loss(problem, start)))
     damping, steps = 1e-9, 0
     while now.relative_gradient > tolerance and steps < max_iterations:
         scale = np.maximum(now.matrix.diagonal(), 1e-12 * now.matrix.diagonal().max(initial=0.0))
@@ -118,6 +118,16 @@ def minimise(
         f"relative gradient at most {tolerance:g}" if converged else f"stopped after {steps} steps"
     )
     return _ended(problem, now, steps, converged, how)
+
+
+def _loss(problem: Problem, u: Array) -> float:
+    """Return the sum of squares at u, with the ridge's part."""
+    loss = float(problem.ridge @ u**2)
+    columns = [problem.columns(number) for number in range(len(problem.blocks))]
+    for number, rows, targets in problem.rows():
+        residual = targets - problem.activation.apply(rows @ u[columns[number]])
+        loss += float(residual @ residual)
+    return loss
 
 
 def _linearise(problem: Problem, u: Array) -> _Linearisation:
