@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from math import gcd
+from numbers import Real
 from typing import Any, SupportsIndex
 
 from linconv.errors import GeometryError
@@ -14,6 +16,7 @@ __all__ = [
     "PerAxis",
     "check_groups",
     "choice",
+    "finite_number",
     "integer",
     "nearest",
     "per_axis",
@@ -34,6 +37,16 @@ def integer(name: str, value: Any, minimum: int | None = None) -> int:
             f"{name} must be at least {minimum}; got {number}; use {minimum} or more"
         )
     return number
+
+
+def finite_number(name: str, value: Any, usual: str) -> float:
+    """Return `value` as a float that is finite and not negative, or raise `GeometryError`."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value >= 0):
+        raise GeometryError(
+            f"{name} must be a finite number of at least 0; got {value!r}; use {usual}"
+        )
+    return float(value)
 
 
 def per_axis(name: str, value: Any, ndim: int, minimum: int | None = None) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from linconv.analysis.design import (
     unknowns,
 )
 from linconv.analysis.least_squares import LeastSquares, solve_shared
-from linconv.arguments import PerAxis, choice, integer, per_axis, several
+from linconv.arguments import PerAxis, choice, finite_number, integer, per_axis, several
 from linconv.engines.arrays import finite_real
 from linconv.errors import GeometryError, LinconvError, ShapeError
 from linconv.geometry import Geometry
@@ -75,11 +75,7 @@ class DecoderFit:
         ridge: float = 0.0,
         data_format: str = "channels_last",
     ) -> None:
-        number = isinstance(ridge, int | float | np.number)
-        if not (number and np.isfinite(ridge) and ridge >= 0):
-            raise LinconvError(
-                f"ridge must be a finite number of at least 0; got {ridge!r}; use 0.0"
-            )
+        ridge = finite_number("ridge", ridge, "0.0")
         self._options: dict[str, Any] = {
             "kernel_size": plain_option(kernel_size),
             "stride": plain_option(stride),
@@ -95,7 +91,7 @@ class DecoderFit:
         ):
             per_axis(name, value, len(plain_option(value)) if several(value) else 1, minimum=1)
         choice("data_format", data_format, DATA_FORMATS)
-        self._settings = (bool(bias), float(ridge), data_format)
+        self._settings = (bool(bias), ridge, data_format)
         self.geometry: Geometry | None = None
         self._blocks: list[Block] = []
         self._sums: list[LeastSquares] = []

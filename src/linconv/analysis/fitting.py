@@ -14,8 +14,7 @@ from linconv.analysis.decoder_fit import DecoderFit
 from linconv.analysis.design import blocks, fold_kernel, unknowns
 from linconv.analysis.gauss_newton import Fit, Problem, minimise
 from linconv.analysis.least_squares import LeastSquares, solve_shared
-from linconv.arguments import PerAxis, integer
-from linconv.errors import LinconvError
+from linconv.arguments import PerAxis, finite_number, integer
 from linconv.layout import Layout
 from linconv.padding import Padding
 
@@ -83,10 +82,12 @@ def fit_decoder(
     Notes
     -----
     One pass over the data for the linear decoder, ``4 * rows * columns^2`` operations for each
-    output phase; two or more per iteration otherwise. Computed in float64, for in float32 the
-    ill-conditioned systems that good encoders give lose all their accuracy. The data are passed
-    over in pieces of a megabyte or so, for which a second BLAS thread gains nothing: on a busy
-    machine limit it, e.g. with threadpoolctl.
+    output phase; otherwise four more passes, and one for each step that is tried. Computed in
+    float64, for in float32 the ill-conditioned systems that good encoders give lose all their
+    accuracy. Besides the arrays themselves in float64 a few megabytes of memory; with an
+    activation up to 512 MiB, for the design matrix if it fits there. The data are passed over in
+    pieces of a megabyte or so, for which a second BLAS thread gains nothing: on a busy machine
+    limit it, e.g. with threadpoolctl.
 
     Examples
     --------
@@ -97,11 +98,7 @@ def fit_decoder(
     """
     shape = known_activation(activation)
     max_iterations = integer("max_iterations", max_iterations, minimum=0)
-    number = isinstance(tolerance, int | float | np.number)
-    if not (number and np.isfinite(tolerance) and tolerance >= 0):
-        raise LinconvError(
-            f"tolerance must be a finite number of at least 0; got {tolerance!r}; use e.g. 1e-6"
-        )
+    tolerance = finite_number("tolerance", tolerance, "e.g. 1e-6")
     fit = DecoderFit(
         kernel_size,
         stride=stride,
@@ -204,7 +201,7 @@ def _linear(problem: Problem) -> Array:
     """Solve the problem as if its activation were linear."""
     columns = [problem.columns(number) for number in range(len(problem.blocks))]
     sums = [LeastSquares(len(which), 1) for which in columns]
-    for number, rows, targets in problem.rows():
+    for number, rows, targets in problem.rows(keep=False):
         sums[number].add(np.concatenate([rows, targets[:, None]], axis=1))
     system = list(zip(sums, columns, strict=True))
     found: Array = solve_shared(system, problem.unknowns, problem.ridge).unknowns[:, 0]

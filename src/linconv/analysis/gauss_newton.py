@@ -41,9 +41,9 @@ class Problem:
         """Which of the unknowns the columns of a block's rows are."""
         return shared_columns(self.blocks[number], self.unknowns, self.bias)
 
-    def rows(self) -> Iterator[tuple[int, Array, Array]]:
+    def rows(self, keep: bool = True) -> Iterator[tuple[int, Array, Array]]:
         """Yield (number of the block, rows of A, targets), a piece at a time."""
-        yield from self._kept or self._made()
+        yield from (self._kept if keep else ()) or self._made()
 
     def _made(self) -> Iterator[tuple[int, Array, Array]]:
         for features, targets in self.batches:
