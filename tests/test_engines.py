@@ -5,16 +5,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 
 from cases import CASES, DTYPES, FORMATS, Case, assert_close, draw
 from linconv import engines
-from linconv.engines import numpy_engine
+from linconv.engines import fft_engine, native_engine, numpy_engine
 from linconv.geometry import Geometry
 from strategies import legal_cases
 
+
+class NativePath:
+    """One path of the native engine, as an engine of its own."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def fits(self, g: Geometry, channels_last: bool) -> bool:
+        return native_engine.available() and native_engine.fits(self.path, g, channels_last)
+
+    def correlate(self, x, kernel, g, channels_last):
+        return native_engine.correlate(x, kernel, g, channels_last, self.path)
+
+    def correlate_transpose(self, y, kernel, g, channels_last):
+        return native_engine.correlate_transpose(y, kernel, g, channels_last, self.path)
+
+
 # A new engine is added here and gets every test below.
-ENGINES = {"chosen": engines, "numpy": numpy_engine}
+ENGINES = {
+    "chosen": engines,
+    "numpy": numpy_engine,
+    "fft": fft_engine,
+    **{f"native-{path}": NativePath(path) for path in native_engine.PATHS},
+}
 BY_ENGINE = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 # Engines know zero padding alone, and always have a channel axis.
 ZERO_PADDED = [case for case in CASES if set(case.layer.modes) == {"zeros"}]
@@ -29,6 +51,16 @@ def problem(case: Case, batch: int = 2):
         kernel = kernel[..., None, None] if last else kernel[None, None]
         x, y = (a[..., None] if last else a[:, None] for a in (x, y))
     return g, kernel, x, y, case.data_format == "channels_last"
+
+
+def need(engine, g: Geometry, channels_last: bool) -> None:
+    """Skip what a path of the native engine does not compute, and all of it where it is absent."""
+    if not isinstance(engine, NativePath):
+        return
+    if not native_engine.available():
+        pytest.skip(f"the native engine is not there: {native_engine.NOT_LOADED}")
+    if not engine.fits(g, channels_last):
+        pytest.skip(f"the path {engine.path!r} does not take this geometry")
 
 
 def check(engine, case: Case, batch: int = 2) -> None:
@@ -46,13 +78,21 @@ def check(engine, case: Case, batch: int = 2) -> None:
 @BY_ENGINE
 @pytest.mark.parametrize("case", ZERO_PADDED, ids=lambda case: case.name)
 def test_engine_equals_the_loops(engine, case):
+    g, *_, last = problem(case)
+    need(engine, g, last)
     check(engine, case)
 
 
 @BY_ENGINE
 def test_engine_equals_the_loops_on_any_legal_geometry(engine):
+    if isinstance(engine, NativePath) and not native_engine.available():
+        pytest.skip(f"the native engine is not there: {native_engine.NOT_LOADED}")
+
+    @settings(suppress_health_check=[HealthCheck.filter_too_much])
     @given(legal_cases(modes=("zeros",)))
     def law(case):
+        g, *_, last = problem(case)
+        assume(not isinstance(engine, NativePath) or engine.fits(g, last))
         check(engine, case)
 
     law()
@@ -70,6 +110,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch, case, block_bytes):
 def test_batch_of_no_images(engine, data_format):
     case = Case("no_images", (5, 4), (3, 2), channels=(2, 3), data_format=data_format, padding=1)
     g, kernel, x, y, last = problem(case, batch=0)
+    need(engine, g, last)
     assert engine.correlate(x, kernel, g, last).shape == y.shape
     assert engine.correlate_transpose(y, kernel, g, last).shape == x.shape
 
@@ -88,6 +129,7 @@ def test_views_of_every_kind_are_read_and_left_alone(engine, data_format, paddin
         padding=padding,
     )
     g, kernel, x, y, last = problem(case)
+    need(engine, g, last)
     image = engine.correlate(x, kernel, g, last)
     pullback = engine.correlate_transpose(y, kernel, g, last)
     for x_view, y_view, kernel_view in zip(
@@ -107,6 +149,7 @@ def test_results_are_arrays_of_their_own(engine, data_format):
     for padding in (0, 1, -1):
         case = Case("own", (4, 4), (1, 1), padding=padding, channels=(1, 1), groups=1)
         g, kernel, x, y, last = problem(case)
+        need(engine, g, last)
         image = engine.correlate(x, kernel, g, last)
         pullback = engine.correlate_transpose(y, kernel, g, last)
         assert not np.shares_memory(image, x)
@@ -121,6 +164,7 @@ def test_nothing_is_conjugated(engine, dtype):
     """<correlate(x), y> = <x, correlate_transpose(y)> with the plain product, complex or not."""
     case = Case("plain_product", (5, 4), (2, 3), channels=(2, 3), padding="same", dtype=dtype)
     g, kernel, x, y, last = problem(case)
+    need(engine, g, last)
     left = np.sum(engine.correlate(x, kernel, g, last) * y)
     right = np.sum(x * engine.correlate_transpose(y, kernel, g, last))
     assert_close(left, right, dtype)
@@ -160,4 +204,5 @@ def views(array: np.ndarray) -> dict[str, np.ndarray]:
 def test_engines_are_listed():
     """Every engine module of the package stands in the table above."""
     files = Path(engines.__file__).parent.glob("*_engine.py")
-    assert {file.stem.removesuffix("_engine") for file in files} <= set(ENGINES)
+    listed = {name.partition("-")[0] for name in ENGINES}
+    assert {file.stem.removesuffix("_engine") for file in files} <= listed

@@ -20,20 +20,28 @@ from cases import (
     grid,
     grid_answer,
 )
+from linconv.engines import fft_engine
+from linconv.engines.choice import paths
 from linconv.errors import LinconvError
-from linconv.forms import DESCRIPTIONS, FFTCorrelate, Im2col, Polyphase
+from linconv.factors import Correlate
+from linconv.forms import DESCRIPTIONS, Im2col, Polyphase
 from linconv.testing import assert_same_map, dot_test
 from strategies import legal_cases
 
-OF_CONV = ["direct", "matrix", "sparse", "im2col", "factors", "fft"]
-OF_TRANSPOSE = [*OF_CONV, "dilated", "polyphase"]
+
+def names_of(op) -> list[str]:
+    """The forms of a map: the known ones, the engines' paths, and those of a transpose."""
+    _, rest = op.geometry.split_border()
+    ways = paths(rest, op.layout.channels_last)
+    names = ["direct", "matrix", "sparse", "im2col", "factors", *ways]
+    return [*names, "dilated", "polyphase"] if isinstance(op, lc.ConvTranspose) else names
 
 
 def check_forms(case: Case, kernel, x, y, image, pullback) -> None:
     op = lc.Conv(kernel, case.input_shape, **case.options)
     of_conv, of_transpose = lc.forms(op), lc.forms(op.T)
-    assert list(of_conv) == OF_CONV
-    assert list(of_transpose) == OF_TRANSPOSE
+    assert list(of_conv) == names_of(op)
+    assert list(of_transpose) == names_of(op.T)
     for name, form in of_conv.items():
         where = f"{case.name} {name}"
         assert form.dtype == form(x).dtype == op.dtype, where
@@ -68,9 +76,10 @@ def test_forms_of_transposed_layers_over_the_grid(rank, mode, stride):
         kernel, x, y, image, pullback = grid_answer(case)
         op = lc.Conv(kernel, case.input_shape, **case.options)
         S, C, P = op.factors()
+        by_fft = Correlate.of(C.kernel, C.layout, C.geometry, path="fft")
         made = {
             "im2col": Im2col(op).T,
-            "fft": (S @ FFTCorrelate(C) @ P).T,
+            "fft": (S @ by_fft @ P).T,
             "polyphase": Polyphase(op.T),
         }
         for name, form in made.items():
@@ -122,7 +131,7 @@ def test_comparison_measures_each_form():
         lc.ConvTranspose(draw(np.random.default_rng(2), (3, 3, 2, 2), "float32"), (5, 4, 2)),
     ):
         result = lc.compare(op)
-        names = OF_TRANSPOSE if isinstance(op, lc.ConvTranspose) else OF_CONV
+        names = names_of(op)
         assert [row.name for row in result.rows] == names
         assert result.skipped == {}
         for row in result.rows:
@@ -140,8 +149,8 @@ def test_comparison_measures_each_form():
 
 def test_comparison_finds_a_wrong_form(monkeypatch):
     op = lc.Conv([1.0, 2.0, 4.0], (8,))
-    wrong = FFTCorrelate._apply
-    monkeypatch.setattr(FFTCorrelate, "_apply", lambda self, x: wrong(self, x) + np.eye(6)[2] / 4)
+    right = fft_engine.correlate
+    monkeypatch.setattr(fft_engine, "correlate", lambda *given: right(*given) + np.eye(6)[2] / 4)
     rows = {row.name: row for row in lc.compare(op, np.ones(8)).rows}
     assert rows["fft"].error == pytest.approx(0.25)
     assert rows["fft"].relative == pytest.approx(0.25 / 7)
@@ -159,7 +168,7 @@ def test_forms_that_do_not_fit_in_memory_are_left_out_and_named():
     op = lc.Conv(np.ones((3, 3), np.float32), (256, 256), padding="same")
     assert "matrix" not in lc.forms(op)
     result = lc.compare(op)
-    assert [row.name for row in result.rows] == [n for n in OF_CONV if n != "matrix"]
+    assert [row.name for row in result.rows] == [n for n in names_of(op) if n != "matrix"]
     assert "16 GiB" in result.skipped["matrix"]
     assert "16 GiB" in str(result)
     assert result.to_dict()["skipped"] == result.skipped

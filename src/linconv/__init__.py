@@ -14,6 +14,7 @@ from linconv.analysis.decoder import Decoder
 from linconv.analysis.decoder_fit import DecoderFit
 from linconv.analysis.fitting import fit_decoder
 from linconv.analysis.inverse import InverseKernel, inverse_kernel
+from linconv.config import show_config
 from linconv.convolution import Conv, ConvTranspose
 from linconv.errors import LinconvError
 from linconv.factors import Correlate, Decimate, Pad
@@ -49,6 +50,7 @@ __all__ = [
     "overlap",
     "phase_gains",
     "remove_checkerboard",
+    "show_config",
     "study",
     "testing",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from linconv.arguments import PerAxis, integer
 from linconv.arguments import shape as read_shape
 from linconv.engines.arrays import Array, as_array, read_only, working_dtype
+from linconv.engines.choice import Choice
 from linconv.errors import ShapeError
 from linconv.factors import Correlate, Decimate, Pad, read_kernel
 from linconv.geometry import Geometry
@@ -70,6 +71,7 @@ class Conv(LinearMap):
     layout: Layout
     _pad: Pad
     _core: Correlate
+    _bordered: bool
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class Conv(LinearMap):
             layout=layout,
             _pad=Pad(input_shape, pads, modes),
             _core=Correlate.of(kernel, layout, rest),
+            _bordered=any(map(any, border.padding)),
         )
 
     @property
@@ -119,10 +122,11 @@ class Conv(LinearMap):
         return self.layout.data_format
 
     def _apply(self, x: Array) -> Array:
-        return self._core._apply(self._pad._apply(x))
+        return self._core._apply(self._pad._apply(x) if self._bordered else x)
 
     def _apply_transpose(self, y: Array) -> Array:
-        return self._pad._apply_transpose(self._core._apply_transpose(y))
+        x = self._core._apply_transpose(y)
+        return self._pad._apply_transpose(x) if self._bordered else x
 
     def _sparse(self, max_bytes: int) -> Any:
         return convolution_csr(self.geometry, self.layout, self.kernel, max_bytes)
@@ -146,6 +150,22 @@ class Conv(LinearMap):
         dense = g.replace(input_size=g.padded_size, stride=1, padding="valid", padding_mode="zeros")
         correlate = Correlate.of(self.kernel, layout, dense)
         return Decimate(correlate.output_shape, layout.join(g.stride, 1)), correlate, pad
+
+    def explain(self) -> Choice:
+        """Return how the engines compute this map, and why: printed, a table of estimated costs.
+
+        Returns
+        -------
+        Choice
+            The path taken, the reason, and the estimated cycles of every path. The estimate is
+            made from the geometry alone; nothing is timed.
+
+        Examples
+        --------
+        >>> Conv(np.ones((63, 63)), (512, 512), padding="same").explain().path in ("spectra", "fft")
+        True
+        """
+        return self._core.explain(transposed=False)
 
     def as_function_of_kernel(self, x: Any) -> KernelMap:
         """Return the linear map from a kernel to this convolution's output for a fixed `x`.
@@ -308,6 +328,10 @@ class ConvTranspose(LinearMap):
         """Return the same map as an ordinary stride-1 convolution of the dilated, padded input."""
         return EquivalentConv(self._conv)
 
+    def explain(self) -> Choice:
+        """Return how the engines compute this map, and why; see `Conv.explain`."""
+        return self._conv._core.explain(transposed=True)
+
     def as_function_of_kernel(self, x: Any) -> KernelMap:
         """Return the linear map from a kernel to this map's output for a fixed `x`; see `Conv`."""
         fixed = _fixed("x", x, self.input_shape, self.dtype)
@@ -347,7 +371,7 @@ class EquivalentConv(Product):
         kernel = exchanged_kernel(layout.kernels_first(conv.kernel), conv.geometry.groups)
         flipped = Conv.of(layout.kernels_back(kernel), layout, valid)
         border = conv._pad
-        fold = border.T if any(map(any, border.geometry.padding)) else Identity(conv.input_shape)
+        fold = border.T if conv._bordered else Identity(conv.input_shape)
         super().__init__(fold, flipped, pad, decimate.T)
         for name, part in zip(
             ("dilate", "pad", "conv", "fold"), (decimate.T, pad, flipped, fold), strict=True

@@ -11,6 +11,7 @@ from linconv.arguments import PerAxis, per_axis
 from linconv.arguments import shape as read_shape
 from linconv.engines import correlate, correlate_transpose
 from linconv.engines.arrays import Array, as_array, read_only, working_dtype
+from linconv.engines.choice import Choice, choose
 from linconv.engines.windows import zero_crop, zero_pad
 from linconv.errors import ShapeError
 from linconv.geometry import Geometry
@@ -172,6 +173,7 @@ class Correlate(LinearMap):
     kernel: Array
     geometry: Geometry
     layout: Layout
+    path: str | None
 
     def __init__(
         self,
@@ -186,13 +188,20 @@ class Correlate(LinearMap):
         self._fill(array, layout, Geometry(dilation=dilation, **options))
 
     @classmethod
-    def of(cls, kernel: Array, layout: Layout, geometry: Geometry) -> Correlate:
-        """Return the map of any zero-padded, strided geometry: what one call of an engine does."""
+    def of(
+        cls, kernel: Array, layout: Layout, geometry: Geometry, path: str | None = None
+    ) -> Correlate:
+        """Return the map of any zero-padded, strided geometry: what one call of an engine does.
+
+        By default the engines choose how to compute it; `path` names one of their ways.
+        """
         made = cls.__new__(cls)
-        made._fill(kernel, layout, geometry)
+        made._fill(kernel, layout, geometry, path)
         return made
 
-    def _fill(self, kernel: Array, layout: Layout, geometry: Geometry) -> None:
+    def _fill(
+        self, kernel: Array, layout: Layout, geometry: Geometry, path: str | None = None
+    ) -> None:
         g = geometry
         self._set(
             layout.join(g.input_size, g.in_channels),
@@ -201,6 +210,7 @@ class Correlate(LinearMap):
             kernel=np.ascontiguousarray(read_only(kernel)),
             layout=layout,
             geometry=g,
+            path=path,
         )
 
     def _apply(self, x: Array) -> Array:
@@ -210,18 +220,29 @@ class Correlate(LinearMap):
         return self._by(correlate_transpose, y, self.input_shape)
 
     def _by(self, operation: Any, array: Array, shape: tuple[int, ...]) -> Array:
-        kernel = self.kernel.astype(array.dtype, copy=False)
-        if self.layout.bare:
-            array, kernel = array[:, None], kernel[None, None]
-        result: Array = operation(array, kernel, self.geometry, self.layout.channels_last)
+        kernel = self.kernel
+        if kernel.dtype != array.dtype:
+            kernel = kernel.astype(array.dtype)
+        if not self.layout.bare:
+            result: Array = operation(
+                array, kernel, self.geometry, self.layout.channels_last, self.path
+            )
+            return result
+        kernel = kernel[None, None]
+        result = operation(array[:, None], kernel, self.geometry, False, self.path)
         return result.reshape(len(array), *shape)
+
+    def explain(self, *, transposed: bool) -> Choice:
+        """Return how the engines compute this map, or its transpose, and why."""
+        last = self.layout.channels_last
+        return choose(self.geometry, last, transposed=transposed, dtype=self.dtype)
 
     def _sparse(self, max_bytes: int) -> Any:
         return convolution_csr(self.geometry, self.layout, self.kernel, max_bytes)
 
     def conj(self) -> LinearMap:
         """Return the correlation with the conjugate kernel."""
-        return Correlate.of(self.kernel.conj(), self.layout, self.geometry)
+        return Correlate.of(self.kernel.conj(), self.layout, self.geometry, self.path)
 
 
 def read_kernel(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from math import prod
 from statistics import median
@@ -15,6 +16,8 @@ import scipy
 
 from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array, as_array, working_dtype
+from linconv.engines.choice import DESCRIPTIONS as PATHS
+from linconv.engines.choice import paths
 from linconv.errors import LinconvError, ShapeError, SizeError
 from linconv.factors import Correlate
 from linconv.geometry import Geometry
@@ -25,12 +28,12 @@ from linconv.matrix import DENSE_LIMIT, check_bytes
 __all__ = ["DESCRIPTIONS", "Comparison", "FormResult", "compare", "forms"]
 
 DESCRIPTIONS = {
-    "direct": "windows times kernel, by the engine",
+    "direct": "as the engines choose to compute it; see `explain`",
+    **PATHS,
     "matrix": "dense matrix times flattened array",
     "sparse": "sparse matrix times flattened array",
     "im2col": "all patches as rows, times the kernel",
     "factors": "pad, correlate at stride 1, decimate (transposed: the reverse)",
-    "fft": "a product of spectra between padding and decimation",
     "dilated": "dilate and pad the input, convolve with the flipped kernel",
     "polyphase": "one small convolution per output phase, interleaved",
 }
@@ -88,9 +91,11 @@ def forms(op: Conv | ConvTranspose) -> dict[str, LinearMap]:
     Returns
     -------
     dict of str to LinearMap
-        ``direct``, ``matrix``, ``sparse``, ``im2col``, ``factors`` and ``fft``; for a transposed
-        convolution also ``dilated`` and ``polyphase`` (told in `DESCRIPTIONS`). Forms that would
-        take more than 1 GiB (dense) or 8 GiB (sparse) are left out; `compare` says so.
+        ``direct``, ``matrix``, ``sparse``, ``im2col``, ``factors``; every path that the engines
+        could take (``rows``, ``pixels``, ``channels`` and ``spectra`` of the native engine,
+        ``windows`` and ``fft`` of NumPy and SciPy); for a transposed convolution also
+        ``dilated`` and ``polyphase`` (told in `DESCRIPTIONS`). Forms that would take more than
+        1 GiB (dense) or 8 GiB (sparse) are left out; `compare` says so.
 
     Notes
     -----
@@ -100,7 +105,7 @@ def forms(op: Conv | ConvTranspose) -> dict[str, LinearMap]:
     --------
     >>> up = ConvTranspose([1.0, 2.0, 3.0], (4,), stride=2)
     >>> list(forms(up))
-    ['direct', 'matrix', 'sparse', 'im2col', 'factors', 'fft', 'dilated', 'polyphase']
+    ['direct', 'matrix', 'sparse', 'im2col', 'factors', ..., 'fft', 'dilated', 'polyphase']
     """
     return _build(op)[0]
 
@@ -160,8 +165,11 @@ def _build(op: Conv | ConvTranspose) -> tuple[dict[str, LinearMap], dict[str, st
         "sparse": lambda: MatrixMap(conv.sparse(), conv.input_shape, conv.output_shape),
         "im2col": lambda: Im2col(conv),
         "factors": lambda: Product(decimate, correlate, pad),
-        "fft": lambda: Product(decimate, FFTCorrelate(correlate), pad),
     }
+    core = conv._core
+    for path in paths(core.geometry, core.layout.channels_last):
+        by_path = Correlate.of(core.kernel, core.layout, core.geometry, path)
+        builders[path] = partial(Product, by_path, conv._pad)
     built, skipped = {}, {}
     for name, build in builders.items():
         try:
@@ -273,54 +281,6 @@ class Im2col(LinearMap):
 
     def _sparse(self, max_bytes: int) -> Any:
         return self.conv.sparse(max_bytes=max_bytes)
-
-
-class FFTCorrelate(LinearMap):
-    """The factor C as a product of spectra, at least as long as its input, so that none wraps."""
-
-    correlate: Correlate
-
-    def __init__(self, correlate: Correlate) -> None:
-        self._set(
-            correlate.input_shape, correlate.output_shape, correlate.dtype, correlate=correlate
-        )
-
-    def _apply(self, x: Array) -> Array:
-        return self._filtered(x, self.correlate.geometry.output_size, transposed=False)
-
-    def _apply_transpose(self, y: Array) -> Array:
-        return self._filtered(y, self.correlate.geometry.input_size, transposed=True)
-
-    def _filtered(self, arrays: Array, size: tuple[int, ...], *, transposed: bool) -> Array:
-        g, layout = self.correlate.geometry, self.correlate.layout
-        first = layout.arrays_first(arrays)
-        first = first.reshape(len(arrays), g.groups, -1, *first.shape[2:])
-        real = arrays.dtype.kind != "c"
-        axes = tuple(range(-g.ndim, 0))
-        lengths = tuple(scipy.fft.next_fast_len(n, real=real) for n in g.input_size)
-        forward = scipy.fft.rfftn if real else scipy.fft.fftn
-        inverse = scipy.fft.irfftn if real else scipy.fft.ifftn
-        inside: tuple[Any, ...] = (..., *(slice(n) for n in size))
-        kernel = self._dilated_kernel(arrays.dtype)
-        if transposed:
-            rule, response = "ngo...,goi...->ngi...", forward(kernel, lengths, axes)
-        else:
-            # A correlation is the convolution with the conjugate spectrum of the conjugate kernel.
-            rule, response = "ngi...,goi...->ngo...", forward(kernel.conj(), lengths, axes).conj()
-        spectrum = np.einsum(rule, forward(first, lengths, axes), response)
-        result = inverse(spectrum, lengths, axes)[inside]
-        return layout.arrays_back(result.reshape(len(arrays), -1, *size))
-
-    def _dilated_kernel(self, dtype: np.dtype[Any]) -> Array:
-        g = self.correlate.geometry
-        first = self.correlate.layout.kernels_first(self.correlate.kernel)
-        dilated = np.zeros((*first.shape[:2], *g.effective_kernel_size), dtype)
-        spaced: tuple[Any, ...] = (..., *(slice(None, None, d) for d in g.dilation))
-        dilated[spaced] = first
-        return dilated.reshape(g.groups, -1, *dilated.shape[1:])
-
-    def _sparse(self, max_bytes: int) -> Any:
-        return self.correlate.sparse(max_bytes=max_bytes)
 
 
 class Polyphase(LinearMap):

@@ -7,14 +7,23 @@ already of the dtype that is computed in.
 
 from __future__ import annotations
 
-from linconv.engines import numpy_engine
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from linconv.engines import fft_engine, native_engine, numpy_engine
 from linconv.engines.arrays import Array
+from linconv.engines.choice import choose
 from linconv.geometry import Geometry
 
 __all__ = ["correlate", "correlate_transpose"]
 
 
-def correlate(x: Array, kernel: Array, geometry: Geometry, channels_last: bool) -> Array:
+def correlate(
+    x: Array, kernel: Array, geometry: Geometry, channels_last: bool, path: str | None = None
+) -> Array:
     """Correlate a batch with a kernel: strided, dilated, grouped, zero-padded or cropped.
 
     Parameters
@@ -27,17 +36,39 @@ def correlate(x: Array, kernel: Array, geometry: Geometry, channels_last: bool) 
         Its padding mode is zeros on every padded axis.
     channels_last : bool
         Which of the two layouts both arrays have.
+    path : str, optional
+        One of `linconv.engines.choice.paths`; by default the cheapest.
 
     Returns
     -------
     array, shape (batch, *output_size, out_channels) or (batch, out_channels, *output_size)
     """
-    return numpy_engine.correlate(x, kernel, geometry, channels_last)
+    return _operation(path, geometry, channels_last, False, x.dtype)(x, kernel)
 
 
-def correlate_transpose(y: Array, kernel: Array, geometry: Geometry, channels_last: bool) -> Array:
+def correlate_transpose(
+    y: Array, kernel: Array, geometry: Geometry, channels_last: bool, path: str | None = None
+) -> Array:
     """Transpose of `correlate` for the same kernel and geometry (nothing is conjugated).
 
     Takes an array of the shape that `correlate` returns, and returns one of the shape it takes.
     """
-    return numpy_engine.correlate_transpose(y, kernel, geometry, channels_last)
+    return _operation(path, geometry, channels_last, True, y.dtype)(y, kernel)
+
+
+@lru_cache(maxsize=1024)
+def _operation(
+    path: str | None,
+    geometry: Geometry,
+    channels_last: bool,
+    transposed: bool,
+    dtype: np.dtype[Any],
+) -> Callable[[Array, Array], Array]:
+    """Return the function of array and kernel that computes a geometry by a path."""
+    if path is None:
+        path = choose(geometry, channels_last, transposed=transposed, dtype=dtype).path
+    if path in native_engine.PATHS:
+        return native_engine.operation(path, geometry, channels_last, transposed=transposed)
+    engine = fft_engine if path == "fft" else numpy_engine
+    function = engine.correlate_transpose if transposed else engine.correlate
+    return lambda array, kernel: function(array, kernel, geometry, channels_last)

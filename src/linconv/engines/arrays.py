@@ -39,6 +39,8 @@ def as_array(name: str, value: Any) -> Array:
     DTypeError
         For arrays of another library, and for object, string, date and long double arrays.
     """
+    if type(value) is np.ndarray and value.dtype in _KEPT:
+        return value
     if array_api_compat.is_torch_array(value) or array_api_compat.is_jax_array(value):
         kind = type(value).__module__.split(".")[0]
         raise DTypeError(
@@ -109,11 +111,13 @@ def working_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def computed_in(dtype: np.dtype[Any], array: Array) -> Array:
     """Return `array` in the dtype in which a map of `dtype` computes with it."""
+    if array.dtype == dtype:
+        return array
     return array.astype(np.result_type(dtype, working_dtype("the array", array.dtype)), copy=False)
 
 
 def cast_back(result: Array, given: np.dtype[Any]) -> Array:
     """Return `result` in half precision if the array given was; complex results stay complex."""
-    if given.name in _HALF and result.dtype.kind == "f":
+    if given not in _KEPT and given.name in _HALF and result.dtype.kind == "f":
         return result.astype(given)
     return result

@@ -10,17 +10,17 @@ from numpy.lib.stride_tricks import as_strided
 from linconv.engines.arrays import Array
 from linconv.padding import Pairs
 
-__all__ = ["line_blocks", "windows", "zero_crop", "zero_pad"]
+__all__ = ["line_blocks", "overlap", "windows", "zero_crop", "zero_pad"]
 
 
-def _overlap(size: int, low: int, high: int) -> tuple[slice, slice]:
+def overlap(size: int, low: int, high: int) -> tuple[slice, slice]:
     """Slices of an axis and of its padded (or cropped) form that hold the same samples."""
     first, last = max(0, -low), max(max(0, -low), size + min(0, high))
     return slice(first, last), slice(first + low, last + low)
 
 
 def _slices(size: tuple[int, ...], padding: Pairs, first: int) -> tuple[tuple[slice, ...], ...]:
-    pairs = [_overlap(n, low, high) for n, (low, high) in zip(size, padding, strict=True)]
+    pairs = [overlap(n, low, high) for n, (low, high) in zip(size, padding, strict=True)]
     whole = (slice(None),) * first
     return whole + tuple(a for a, _ in pairs), whole + tuple(b for _, b in pairs)
 

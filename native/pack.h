@@ -1,0 +1,84 @@
+// Packing: lines of the input, of any strides, copied to where tiles read them side by side.
+#pragma once
+
+#include <cstring>
+
+#include "vectors.h"
+
+namespace linconv::LINCONV_TARGET {
+
+// Copies samples first, first + 1, ... of a line of `size` samples into `stride` rows, every
+// stride-th sample in one of them; zeros where there is no sample, and up to `pitch`.
+template <class T>
+void pack_line(T* rows, Index pitch, const T* line, Index step, Index size, Index first,
+               Index stride) {
+    for (Index q = 0; q < stride; ++q, rows += pitch, ++first) {
+        const Index before = stride == 1 ? -first : ceil_div(-first, stride);
+        const Index end = stride == 1 ? size - first : ceil_div(size - first, stride);
+        const Index low = line ? smaller(pitch, larger(0, before)) : pitch;
+        const Index high = line ? larger(low, smaller(pitch, end)) : low;
+        std::memset(rows, 0, low * sizeof(T));
+        if (low < high) {
+            const T* __restrict from = line + (first + low * stride) * step;
+            T* __restrict to = rows + low;
+            const Index n = high - low;
+            if (step == 1 && stride == 1)
+                std::memcpy(to, from, n * sizeof(T));
+            else if (step == 1 && stride == 2)
+                for (Index i = 0; i < n; ++i) to[i] = from[2 * i];
+            else
+                for (Index i = 0; i < n; ++i) to[i] = from[i * stride * step];
+        }
+        std::memset(rows + high, 0, (pitch - high) * sizeof(T));
+    }
+}
+
+// Asks for the lines of the input that are packed next while the present ones are computed.
+struct Ahead {
+    const char* at = nullptr;
+    Index line = 0, bytes = 0, lines = 0, done = 0;  // distance, length, how many, of this line
+
+    void fetch(Index cache_lines) {
+        for (; lines && cache_lines > 0; --cache_lines) {
+            __builtin_prefetch(at + done, 0, 2);
+            done += 64;
+            if (done < bytes) continue;
+            done = 0;
+            at += line;
+            --lines;
+        }
+    }
+};
+
+// Copies `n` channels of samples first, first + 1, ... of a line of `size` samples into pixels of
+// `pitch` samples each; zeros where there is no sample, and after the channels.
+template <class T>
+void pack_pixels(T* pixels, Index pitch, Index count, Index n, const T* line, Index channel,
+                 Index step, Index size, Index first) {
+    const Index low = line ? smaller(count, larger(0, -first)) : count;
+    const Index high = line ? larger(low, smaller(count, size - first)) : low;
+    std::memset(pixels, 0, low * pitch * sizeof(T));
+    std::memset(pixels + high * pitch, 0, (count - high) * pitch * sizeof(T));
+    if (low == high) return;
+    const T* from = line + (first + low) * step;
+    T* to = pixels + low * pitch;
+    const Index width = high - low;
+    if (channel == 1 && step == n && pitch == n) {
+        std::memcpy(to, from, width * n * sizeof(T));
+    } else if (channel == 1) {
+        for (Index i = 0; i < width; ++i, to += pitch, from += step) {
+            std::memcpy(to, from, n * sizeof(T));
+            for (Index c = n; c < pitch; ++c) to[c] = T(0);
+        }
+    } else {
+        constexpr Index BLOCK = 16;
+        for (Index i = 0; i < width; i += BLOCK) {
+            const Index block = smaller(BLOCK, width - i);
+            for (Index c = 0; c < pitch; ++c)
+                for (Index j = i; j < i + block; ++j)
+                    to[j * pitch + c] = c < n ? from[j * step + c * channel] : T(0);
+        }
+    }
+}
+
+}  // namespace linconv::LINCONV_TARGET

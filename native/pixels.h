@@ -1,0 +1,176 @@
+// Pixels: vectors across output channels. A band of the input is first copied so that the channels
+// of a pixel lie together, zeros around; every sample is then multiplied with a vector of weights.
+// Any layout; at home with many channels, channels last most of all.
+#pragma once
+
+#include "lattice.h"
+#include "tiles.h"
+
+namespace linconv::LINCONV_TARGET {
+
+template <class T>
+class Pixels : public Lattice<T> {
+    static constexpr int L = Lanes<T>::count;
+
+    using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::bands_;
+    using Lattice<T>::channel_parts_, Lattice<T>::combinations_;
+    using Lattice<T>::ahead, Lattice<T>::first, Lattice<T>::needed;
+
+    Index depth_, line_, plane_;  // samples: a packed pixel, a line, a plane
+    Index vectors_, tiles_;       // that the output channels of a group take
+    bool waits_;                  // whether a finished line waits to be turned
+
+public:
+    Pixels(const Problem<T>& problem, int threads) : Lattice<T>(problem) {
+        const bool alone = span_[0].outputs * span_[1].outputs == 1;
+        bands_ = cut_bands(span_, problem.in_channels, alone ? 4096 : 512, 1, 1, [&](Index width) {
+            return larger(1, span_[2].needed(width)) * Index(sizeof(T));
+        });
+        bands_.channels = smaller(bands_.channels, LONGEST_SUM);
+        vectors_ = ceil_div(problem.out_channels, L);
+        tiles_ = ceil_div(vectors_, 2);
+        cut_for_threads(bands_, span_, problem.batch * problem.groups, threads);
+        const Index tasks = problem.batch * problem.groups * bands_.count();
+        if (threads > 1)
+            channel_parts_ = smaller(tiles_, ceil_div(TASKS_PER_THREAD * threads, tasks));
+        depth_ = bands_.channels;
+        line_ = depth_ * larger(1, span_[2].needed(bands_.longest[2]));
+        plane_ = line_ * larger(1, span_[1].needed(bands_.longest[1]));
+        waits_ = problem.y_channel != 1;
+    }
+
+    Index tasks() const {
+        return problem_.batch * problem_.groups * bands_.count() * channel_parts_;
+    }
+    Index thread_bytes() const {
+        return (packed_samples() + (waits_ ? bands_.longest[2] * 2 * L : 0)) * sizeof(T);
+    }
+    Index shared_bytes() const {
+        Index bytes = this->table_bytes();
+        this->each_combination([&](Index, const Phase& d, const Phase& h, const Phase& w) {
+            const Index taps = d.taps * h.taps * w.taps;
+            bytes += taps * sizeof(int);
+            bytes += problem_.groups * vectors_ * L * problem_.in_channels * taps * sizeof(T);
+        });
+        return bytes;
+    }
+
+    void prepare(char* memory) {
+        T* weights = this->enter_combinations(memory);
+        this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
+            combinations_[i].weights = weights;
+            weights = fill_weights(weights, d, h, w);
+        });
+        this->enter_offsets(reinterpret_cast<int*>(weights), plane_, line_, depth_);
+    }
+
+    void run(Index number, char* scratch) const {
+        const Problem<T>& p = problem_;
+        const Task task = this->decode(number, p.groups);
+        T* packed = reinterpret_cast<T*>(scratch);
+        T* waiting = packed + packed_samples();
+        const Part chosen = part(tiles_, channel_parts_, task.part);
+        const T* x = p.x + task.image * p.x_batch + task.group * p.in_channels * p.x_channel;
+        for (Index c = 0; c < p.in_channels; c += depth_) {
+            const Part channels{c, smaller(p.in_channels, c + depth_)};
+            const Index start = first(task.band, 2), count = needed(task.band, 2);
+            this->each_line(x + c * p.x_channel, task.band, {0, needed(task.band, 1)},
+                            [&](Index d, Index h, const T* line) {
+                pack_pixels(packed + d * plane_ + h * line_, depth_, count,
+                            channels.last - channels.first, line, p.x_channel, p.x_axis[2],
+                            p.axis[2].input_size, start);
+            });
+            this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
+                for (Index t = chosen.first; t < chosen.last; ++t)
+                    compute(packed, waiting, task, channels, d, h, w, combinations_[i], t);
+            });
+        }
+    }
+
+private:
+    Index packed_samples() const { return plane_ * larger(1, span_[0].needed(bands_.longest[0])); }
+
+    // Per group and tile of output channels: all taps of a block of input channels, then the next
+    // block; the weights of a tile lie together as whole vectors.
+    T* fill_weights(T* to, const Phase& d, const Phase& h, const Phase& w) const {
+        const Problem<T>& p = problem_;
+        for (Index g = 0; g < p.groups; ++g)
+            for (Index t = 0; t < tiles_; ++t) {
+                const Part vectors = part(vectors_, tiles_, t);
+                const Index from = vectors.first * L, width = (vectors.last - vectors.first) * L;
+                const Index there = smaller(width, p.out_channels - from);
+                for (Index block = 0; block < p.in_channels; block += depth_)
+                    for (Index a = 0; a < d.taps; ++a)
+                        for (Index b = 0; b < h.taps; ++b)
+                            for (Index k = 0; k < w.taps; ++k)
+                                for (Index i = block; i < smaller(p.in_channels, block + depth_);
+                                     ++i, to += width) {
+                                    const T* kernel =
+                                        this->kernel_at(g, from, i, d, a, h, b, w, k);
+                                    for (Index o = 0; o < there; ++o)
+                                        to[o] = kernel[o * p.kernel_out];
+                                    for (Index o = there; o < width; ++o) to[o] = T(0);
+                                }
+            }
+        return to;
+    }
+
+    // All lines of one band, one combination of phases and one tile of output channels.
+    void compute(const T* packed, T* waiting, const Task& task, Part channels, const Phase& d,
+                 const Phase& h, const Phase& w, const Combination<T>& c, Index tile) const {
+        const Problem<T>& p = problem_;
+        const Part* band = task.band;
+        const Index count = smaller(band[2].last, w.count) - band[2].first;
+        if (count <= 0) return;
+        const Part vectors = part(vectors_, tiles_, tile);
+        const Index width = (vectors.last - vectors.first) * L, taps = c.all();
+        const T* weights = c.weights + task.group * vectors_ * L * p.in_channels * taps +
+                           vectors.first * L * p.in_channels * taps + channels.first * taps * width;
+        const Index outs = smaller(width, p.out_channels - vectors.first * L);
+        const bool add = channels.first > 0;
+        for (Index z = band[0].first; z < smaller(band[0].last, d.count); ++z)
+            for (Index v = band[1].first; v < smaller(band[1].last, h.count); ++v) {
+                const T* x = packed + (z - band[0].first) * span_[0].stride * plane_ +
+                             (v - band[1].first) * span_[1].stride * line_;
+                T* y = p.y + task.image * p.y_batch +
+                       (task.group * p.out_channels + vectors.first * L) * p.y_channel +
+                       (d.start + z * d.step) * p.y_axis[0] +
+                       (h.start + v * h.step) * p.y_axis[1] +
+                       (w.start + band[2].first * w.step) * p.y_axis[2];
+                const Index step = w.step * p.y_axis[2];
+                if (!waits_) {
+                    line(x, c, channels, int(width / L), weights, count, {y, step, outs, add});
+                    continue;
+                }
+                line(x, c, channels, int(width / L), weights, count, {waiting, width, width, false});
+                for (Index o = 0; o < outs; ++o) {
+                    T* to = y + o * p.y_channel;
+                    for (Index i = 0; i < count; ++i)
+                        to[i * step] = add ? to[i * step] + waiting[i * width + o]
+                                           : waiting[i * width + o];
+                }
+            }
+    }
+
+    // One line: all taps, in runs of bounded length, tile after tile.
+    void line(const T* x, const Combination<T>& c, Part channels, int wide, const T* weights,
+              Index count, Out<T> out) const {
+        const Index n = channels.last - channels.first, taps = c.all();
+        const Index runs = larger(1, ceil_div(taps * n, LONGEST_SUM));
+        const Index most = wide == 1 ? ACCUMULATORS : ACCUMULATORS / 2;
+        const Index tiles = ceil_div(count, most);
+        for (Index r = 0; r < smaller(runs, larger(1, taps)); ++r, out.add = true) {
+            const Part run = part(taps, smaller(runs, larger(1, taps)), r);
+            for (Index i = 0; i < tiles; ++i) {
+                const Part pixels = part(count, tiles, i);
+                const Index step = span_[2].stride * depth_;
+                pixels_tiles<T>(pixels.last - pixels.first, wide)(
+                    x + pixels.first * step, step, c.offsets + run.first, run.last - run.first, n,
+                    weights + run.first * n * wide * L,
+                    {out.y + pixels.first * out.pitch, out.pitch, out.count, out.add});
+            }
+        }
+    }
+};
+
+}  // namespace linconv::LINCONV_TARGET

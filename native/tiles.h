@@ -1,0 +1,248 @@
+// Tiles: the innermost loops. A tile is a block of sums held in registers while it runs through
+// all taps; where each tap is read stands in a table of offsets, so that a tile knows nothing of
+// strides, dilation or axes.
+#pragma once
+
+#include "vectors.h"
+
+namespace linconv::LINCONV_TARGET {
+
+// What a tile writes: `count` samples of each of its lines, `pitch` apart. `lines` is read where
+// a tile has more lines than are wanted.
+template <class T>
+struct Out {
+    T* y;
+    Index pitch;
+    Index count;
+    bool add;
+    Index lines = 0;
+};
+
+// M output channels by V vectors of neighbouring samples: one load serves M channels.
+template <class T, int M, int V>
+void channels_tile(const T* x, const int* offsets, Index taps, const T* weights, const Out<T>& out) {
+    constexpr int L = Lanes<T>::count;
+    Vector<T> sum[M][V] = {};
+    for (Index k = 0; k < taps; ++k, weights += M) {
+        const T* from = x + offsets[k];
+        if constexpr (M >= V) {
+            Vector<T> samples[V];
+            UNROLL for (int v = 0; v < V; ++v) samples[v] = load(from + v * L);
+            UNROLL for (int m = 0; m < M; ++m) {
+                UNROLL for (int v = 0; v < V; ++v) sum[m][v] += weights[m] * samples[v];
+            }
+        } else {
+            UNROLL for (int v = 0; v < V; ++v) {
+                const Vector<T> samples = load(from + v * L);
+                UNROLL for (int m = 0; m < M; ++m) sum[m][v] += weights[m] * samples;
+            }
+        }
+    }
+    UNROLL for (int m = 0; m < M; ++m) {
+        UNROLL for (int v = 0; v < V; ++v)
+            put(out.y + m * out.pitch + v * L, sum[m][v], out.count - v * L, out.add);
+    }
+}
+
+// R lines of one output channel, `step` apart in the input, by V vectors: one weight serves all.
+template <class T, int R, int V>
+void lines_tile(const T* x, Index step, const int* offsets, Index taps, const T* weights,
+                const Out<T>& out) {
+    constexpr int L = Lanes<T>::count;
+    Vector<T> sum[R][V] = {};
+    for (Index k = 0; k < taps; ++k) {
+        const T* from = x + offsets[k];
+        UNROLL for (int r = 0; r < R; ++r) {
+            UNROLL for (int v = 0; v < V; ++v) sum[r][v] += weights[k] * load(from + r * step + v * L);
+        }
+    }
+    UNROLL for (int r = 0; r < R; ++r) {
+        UNROLL for (int v = 0; v < V; ++v)
+            put(out.y + r * out.pitch + v * L, sum[r][v], out.count - v * L, out.add);
+    }
+}
+
+// Four lines whose windows overlap: input line j serves output line r with kernel line j - r, so
+// that one load serves up to four lines. "Lines" may also be stretches of one line (see rows.h):
+// `line` and `vector` are the distances between input lines and between a line's vectors.
+constexpr int SHARED = 4;
+
+// Output lines FIRST to LAST read one tap of the input line at `x`; `weights` is that tap in the
+// kernel line that FIRST sees, and each next output line sees the kernel line before.
+template <class T, int V, int FIRST, int LAST>
+inline INLINE void shared_tap(Vector<T> (&sum)[SHARED][V], const T* x,
+                                                      Index vector, const T* weights, Index line) {
+    // Taps stay apart: a compiler that merges their loads has no registers left for the sums.
+    asm volatile("" ::: "memory");
+    Vector<T> samples[V];
+    UNROLL for (int v = 0; v < V; ++v) samples[v] = load(x + v * vector);
+    UNROLL for (int r = FIRST; r < LAST; ++r) {
+        UNROLL for (int v = 0; v < V; ++v) sum[r][v] += weights[-(r - FIRST) * line] * samples[v];
+    }
+}
+
+// One kernel of `lines` lines of `taps` each per entry of `bases`.
+template <class T, int V>
+inline INLINE void shared_sums(Vector<T> (&sum)[SHARED][V], const T* x, Index line, Index vector,
+                               const int* bases, Index count, Index lines, const int* offsets,
+                               Index taps, const T* weights) {
+    for (Index i = 0; i < count; ++i, weights += lines * taps) {
+        const T* from = x + bases[i];
+        if (lines < SHARED - 1) {
+            for (Index k = 0; k < lines * taps; ++k) {
+                const T* const at = from + k / taps * line + offsets[k % taps];
+                shared_tap<T, V, 0, 1>(sum, at, vector, weights + k, 0);
+                shared_tap<T, V, 1, 2>(sum, at + line, vector, weights + k, 0);
+                shared_tap<T, V, 2, 3>(sum, at + 2 * line, vector, weights + k, 0);
+                shared_tap<T, V, 3, 4>(sum, at + 3 * line, vector, weights + k, 0);
+            }
+            continue;
+        }
+        // The first lines serve the first outputs only, and those after the last kernel line the
+        // others: together they keep all sums busy.
+        const T* const last = weights + (lines - 1) * taps;
+        const T* w = weights;
+#define ENDS(N)                                                                    \
+    for (Index b = 0; b < taps; ++b) {                                             \
+        const T* const at = from + offsets[b];                                     \
+        shared_tap<T, V, 0, N>(sum, at, vector, w + b, taps);                      \
+        shared_tap<T, V, N, SHARED>(sum, at + lines * line, vector, last + b, taps); \
+    }                                                                              \
+    from += line;                                                                  \
+    w += taps;
+        ENDS(1)
+        ENDS(2)
+        ENDS(3)
+#undef ENDS
+        for (Index j = SHARED - 1; j < lines; ++j, from += line, w += taps)
+            for (Index b = 0; b < taps; ++b)
+                shared_tap<T, V, 0, SHARED>(sum, from + offsets[b], vector, w + b, taps);
+    }
+}
+
+// SHARED neighbouring lines by V vectors.
+template <class T, int V>
+void shared_tile(const T* x, Index line, const int* bases, Index count, Index kernel_lines,
+                 const int* offsets, Index taps, const T* weights, const Out<T>& out) {
+    constexpr int L = Lanes<T>::count;
+    Vector<T> sum[SHARED][V] = {};
+    shared_sums<T, V>(sum, x, line, L, bases, count, kernel_lines, offsets, taps, weights);
+    UNROLL for (int r = 0; r < SHARED; ++r) {
+        if (r >= out.lines) return;
+        UNROLL for (int v = 0; v < V; ++v)
+            put(out.y + r * out.pitch + v * L, sum[r][v], out.count - v * L, out.add);
+    }
+}
+
+// One long line as if it were wrapped: its vectors are the lines, a vector apart, so that a long
+// kernel along the line is one of many kernel lines, each of as many taps as a vector has lanes.
+template <class T, int V>
+void wrapped_tile(const T* x, Index line, const int* bases, Index count, Index kernel_lines,
+                  const int* offsets, Index taps, const T* weights, const Out<T>& out) {
+    constexpr int L = Lanes<T>::count;
+    Vector<T> sum[SHARED][V] = {};
+    shared_sums<T, V>(sum, x, line, SHARED * L, bases, count, kernel_lines, offsets, taps, weights);
+    UNROLL for (int v = 0; v < V; ++v) {
+        UNROLL for (int r = 0; r < SHARED; ++r) {
+            const Index at = (v * SHARED + r) * L;
+            put(out.y + at, sum[r][v], out.count - at, out.add);
+        }
+    }
+}
+
+// P pixels, `step` apart, by V vectors of output channels; `depth` input channels lie together.
+template <class T, int P, int V>
+void pixels_tile(const T* x, Index step, const int* offsets, Index taps, Index depth,
+                 const T* weights, const Out<T>& out) {
+    constexpr int L = Lanes<T>::count;
+    Vector<T> sum[P][V] = {};
+    for (Index k = 0; k < taps; ++k) {
+        const T* from = x + offsets[k];
+        for (Index c = 0; c < depth; ++c, ++from, weights += V * L) {
+            Vector<T> kernel[V];
+            UNROLL for (int v = 0; v < V; ++v) kernel[v] = load(weights + v * L);
+            UNROLL for (int p = 0; p < P; ++p) {
+                UNROLL for (int v = 0; v < V; ++v) sum[p][v] += from[p * step] * kernel[v];
+            }
+        }
+    }
+    UNROLL for (int p = 0; p < P; ++p) {
+        UNROLL for (int v = 0; v < V; ++v)
+            put(out.y + p * out.pitch + v * L, sum[p][v], out.count - v * L, out.add);
+    }
+}
+
+// P pixels of a depthwise layer by V vectors of its channels: every channel has its own weights.
+template <class T, int P, int V>
+void depthwise_tile(const T* x, Index step, const int* offsets, Index taps, const T* weights,
+                    Index weights_step, const Out<T>& out) {
+    constexpr int L = Lanes<T>::count;
+    Vector<T> sum[P][V] = {};
+    for (Index k = 0; k < taps; ++k, weights += weights_step) {
+        const T* from = x + offsets[k];
+        UNROLL for (int v = 0; v < V; ++v) {
+            const Vector<T> kernel = load(weights + v * L);
+            UNROLL for (int p = 0; p < P; ++p) sum[p][v] += kernel * load(from + p * step + v * L);
+        }
+    }
+    UNROLL for (int p = 0; p < P; ++p) {
+        UNROLL for (int v = 0; v < V; ++v)
+            put(out.y + p * out.pitch + v * L, sum[p][v], out.count - v * L, out.add);
+    }
+}
+
+// Tiles by their size at run time: tables of all sizes that fit the registers, made once.
+constexpr int TALLEST = ACCUMULATORS > 12 ? 8 : 6, WIDEST = 6;
+
+template <class Tile, int TALL, int WIDE>
+struct Table {
+    Tile tile[TALL][WIDE] = {};
+    Tile operator()(Index tall, Index wide) const { return tile[tall - 1][wide - 1]; }
+};
+
+template <class T>
+using ChannelsTile = void (*)(const T*, const int*, Index, const T*, const Out<T>&);
+template <class T>
+using LinesTile = void (*)(const T*, Index, const int*, Index, const T*, const Out<T>&);
+template <class T>
+using SharedTile = void (*)(const T*, Index, const int*, Index, Index, const int*, Index, const T*,
+                            const Out<T>&);
+template <class T>
+using PixelsTile = void (*)(const T*, Index, const int*, Index, Index, const T*, const Out<T>&);
+template <class T>
+using DepthwiseTile = void (*)(const T*, Index, const int*, Index, const T*, Index, const Out<T>&);
+
+// Enters the tiles of `TALL` by `WIDE` and all smaller ones into a table.
+#define TILES(NAME, TILE, TALL, WIDE)                                                  \
+    template <class T, int M = 1, int V = 1>                                           \
+    constexpr void enter_##NAME(Table<TILE<T>, TALL, WIDE>& table) {                   \
+        if constexpr (M * V <= ACCUMULATORS) table.tile[M - 1][V - 1] = NAME##_tile<T, M, V>; \
+        if constexpr (V < WIDE)                                                        \
+            enter_##NAME<T, M, V + 1>(table);                                          \
+        else if constexpr (M < TALL)                                                   \
+            enter_##NAME<T, M + 1, 1>(table);                                          \
+    }                                                                                  \
+    template <class T>                                                                 \
+    constexpr auto make_##NAME() {                                                     \
+        Table<TILE<T>, TALL, WIDE> table;                                              \
+        enter_##NAME<T>(table);                                                        \
+        return table;                                                                  \
+    }                                                                                  \
+    template <class T>                                                                 \
+    constexpr Table<TILE<T>, TALL, WIDE> NAME##_tiles = make_##NAME<T>();
+
+TILES(channels, ChannelsTile, TALLEST, WIDEST)
+TILES(lines, LinesTile, TALLEST, WIDEST)
+TILES(pixels, PixelsTile, ACCUMULATORS, 2)
+TILES(depthwise, DepthwiseTile, ACCUMULATORS, 2)
+#undef TILES
+
+template <class T, int V = 1>
+SharedTile<T> overlapping_tiles(Index wide, bool wrapped) {
+    if (wide == V) return wrapped ? wrapped_tile<T, V> : shared_tile<T, V>;
+    if constexpr (SHARED * (V + 1) <= ACCUMULATORS)
+        return overlapping_tiles<T, V + 1>(wide, wrapped);
+    return nullptr;
+}
+
+}  // namespace linconv::LINCONV_TARGET

@@ -1,0 +1,82 @@
+// Vectors of the width of one instruction set, by the compiler's own vector types.
+//
+// Compiled once per target with LINCONV_TARGET (a namespace) and LINCONV_VECTOR_BYTES. Everything
+// stays in that namespace: a function shared between targets could be linked from the wrong one.
+#pragma once
+
+#include "correlate.h"
+
+#define UNROLL _Pragma("GCC unroll 16")
+#define INLINE __attribute__((always_inline))
+
+namespace linconv::LINCONV_TARGET {
+
+constexpr int VECTOR_BYTES = LINCONV_VECTOR_BYTES;
+// Sums kept in registers by one tile; the rest hold what is multiplied.
+constexpr int ACCUMULATORS = LINCONV_ACCUMULATORS;
+
+template <class T>
+struct Lanes {
+    static constexpr int count = VECTOR_BYTES / sizeof(T);
+    typedef T Vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef T Loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+};
+
+template <class T>
+using Vector = typename Lanes<T>::Vector;
+
+template <class T>
+inline Vector<T> load(const T* from) {
+    return *reinterpret_cast<const typename Lanes<T>::Loose*>(from);
+}
+
+template <class T>
+inline void store(T* to, Vector<T> value) {
+    *reinterpret_cast<typename Lanes<T>::Loose*>(to) = value;
+}
+
+// The first `count` lanes of a vector, at the end of a line. Kept out of the tiles: it is rare, and
+// would be most of their code.
+template <class T>
+__attribute__((noinline)) void put_some(T* to, const Vector<T>& value, Index count, bool add) {
+    for (Index lane = 0; lane < count; ++lane) to[lane] = add ? to[lane] + value[lane] : value[lane];
+}
+
+// Writes, or adds, a vector, or what of it lies before the end of the line.
+template <class T>
+inline void put(T* to, Vector<T> value, Index count, bool add) {
+    if (count >= Lanes<T>::count) {
+        if (add) value += load(to);
+        store(to, value);
+    } else if (count > 0) {
+        put_some(to, value, count, add);
+    }
+}
+
+inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+inline Index smaller(Index a, Index b) { return a < b ? a : b; }
+inline Index larger(Index a, Index b) { return a > b ? a : b; }
+
+// Part `i` of `n` things cut into `parts` parts that differ by one at most.
+struct Part {
+    Index first, last;
+};
+inline Part part(Index n, Index parts, Index i) {
+    const Index base = n / parts, rest = n % parts;
+    const Index first = i * base + smaller(i, rest);
+    return {first, first + base + (i < rest)};
+}
+
+// The same parts one after the other, with a single division.
+struct Pieces {
+    Index base, rest;
+    Index parts;
+    Pieces(Index n, Index longest) : parts(ceil_div(n, longest)) {
+        base = parts ? n / parts : 0;
+        rest = n - base * parts;
+    }
+    Index size(Index i) const { return base + (i < rest); }
+    Index first(Index i) const { return i * base + smaller(i, rest); }
+};
+
+}  // namespace linconv::LINCONV_TARGET

@@ -1,0 +1,21 @@
+"""How many threads a computation may use: one setting serves all engines."""
+
+from __future__ import annotations
+
+import os
+
+from linconv.engines import native_engine
+
+__all__ = ["threads"]
+
+
+def threads() -> int:
+    """Return the number of threads that a large computation may use now.
+
+    `OMP_NUM_THREADS` and `threadpoolctl.threadpool_limits` are honoured where the native engine is
+    built; without it, the environment variable alone.
+    """
+    if native_engine.available():
+        return native_engine.threads()
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(wanted) if wanted.isdigit() and int(wanted) else os.cpu_count() or 1
