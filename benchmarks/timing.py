@@ -9,9 +9,10 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
+from math import inf
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "Timing",
     "arguments",
     "installed",
+    "line",
     "machine",
     "print_machine",
     "race",
@@ -30,7 +32,17 @@ __all__ = [
 MOST_ROUNDS = 15
 QUIET = 0.5
 """Running processes besides the benchmark up to which figures are trusted."""
-PACKAGES = ("linconv", "numpy", "scipy", "pylops", "torch", "jax")
+PACKAGES = (
+    "linconv",
+    "numpy",
+    "scipy",
+    "pylops",
+    "torch",
+    "jax",
+    "tensorflow",
+    "tensorflow-cpu",
+    "opencv-python-headless",
+)
 LOAD_AT_START = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
@@ -44,10 +56,13 @@ class Timing:
 
 def race(
     calls: Mapping[str, Callable[[], Any]],
-    read: Callable[[Any], np.ndarray] = np.asarray,
+    read: Callable[[Any], np.ndarray] | Mapping[str, Callable[[Any], np.ndarray]] = np.asarray,
     *,
     rtol: float,
     budget: float = 0.4,
+    rounds: int = MOST_ROUNDS,
+    pause: float = 0.0,
+    patience: float = inf,
 ) -> dict[str, Timing]:
     """Time calls that compute the same, after checking that they do.
 
@@ -55,13 +70,19 @@ def race(
     ----------
     calls : mapping of name to callable
         The first one is what the others' results are compared with.
-    read : callable
+    read : callable, or mapping of name to callable
         Makes a comparable array of a result, outside the clock.
     rtol : float
         Largest deviation allowed, relative to the largest value.
     budget : float
-        Seconds that each call is timed for after its warm-up: at most `MOST_ROUNDS` rounds, and
-        at least one.
+        Seconds that each call is timed for after its warm-up: at most `rounds` rounds, and at
+        least one.
+    rounds : int
+        Most rounds.
+    pause : float
+        Seconds of sleep before each call's turn, in which threads of the last one come to rest.
+    patience : float
+        A call whose warm-up takes more seconds than these is not repeated: that is its time.
 
     Returns
     -------
@@ -77,31 +98,37 @@ def race(
     expected, scale = None, 1.0
     timings = {}
     for name, call in calls.items():
-        array = read(call())  # also compiles, allocates, starts threads
+        sleep(pause)
+        start = perf_counter()
+        result = call()  # also compiles, allocates, starts threads
+        first = perf_counter() - start
+        array = (read[name] if isinstance(read, Mapping) else read)(result)
         if expected is None:
             expected, scale = array, float(np.abs(array).max()) or 1.0
         assert array.shape == expected.shape, (name, array.shape, expected.shape)
         deviation = float(np.abs(array - expected).max()) / scale
         assert deviation <= rtol, f"{name} deviates by {deviation:.2g}, allowed is {rtol:.2g}"
-        timings[name] = timed(call, budget)
+        timings[name] = Timing(first, 1) if first > patience else timed(call, budget, rounds)
     return timings
 
 
-def timed(call: Callable[[], Any], budget: float) -> Timing:
+def timed(call: Callable[[], Any], budget: float, rounds: int = MOST_ROUNDS) -> Timing:
     """Return the median time of a call that is warm already."""
     times: list[float] = []
-    while not times or (len(times) < MOST_ROUNDS and sum(times) < budget):
+    while not times or (len(times) < rounds and sum(times) < budget):
         start = perf_counter()
         call()
         times.append(perf_counter() - start)
     return Timing(median(times), len(times))
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """Read the options that every benchmark has."""
+def arguments(description: str, flags: Mapping[str, str] | None = None) -> argparse.Namespace:
+    """Read the options that every benchmark has, and a script's own flags with their help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains it")
+    for flag, text in (flags or {}).items():
+        parser.add_argument(flag, action="store_true", help=text)
     return parser.parse_args()
 
 
@@ -163,11 +190,16 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     print(f"\n{title}")
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
-        cells = [
-            f"{cell:<{width}}" if column == 0 else f"{cell:>{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+        print(line(row, widths))
+
+
+def line(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return one line of a table whose columns are so wide."""
+    cells = [
+        f"{cell:<{width}}" if column == 0 else f"{cell:>{width}}"
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
 
 
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:

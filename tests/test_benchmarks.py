@@ -21,10 +21,10 @@ def benchmark_folder(monkeypatch):
 def figures(benchmark_folder, capsys, monkeypatch, tmp_path):
     """Run a benchmark on the cases whose name contains a text; return table and figures."""
 
-    def run(name: str, only: str) -> tuple[str, dict]:
+    def run(name: str, only: str, *flags: str) -> tuple[str, dict]:
         file = tmp_path / f"{name}.json"
         path = str(BENCHMARKS / f"{name}.py")
-        monkeypatch.setattr("sys.argv", [path, "--json", str(file), "--only", only])
+        monkeypatch.setattr("sys.argv", [path, "--json", str(file), "--only", only, *flags])
         runpy.run_path(path, run_name="__main__")
         return capsys.readouterr().out, json.loads(file.read_text(encoding="utf-8"))
 
@@ -60,6 +60,72 @@ def test_application(figures):
         assert run["ratios"]["torch"] == pytest.approx(ratio)
         assert f"{ratio:.2f}" in text
     assert found["machine"]["numpy"] == np.__version__
+
+
+def fastest(timings):
+    return min(timing["seconds"] for timing in timings.values())
+
+
+def test_native(figures):
+    text, found = figures("native", "1 -> 15", "--quick", "--no-peers")
+    limits, cells = found["limits"], found["native"]
+    assert limits["gflops"] == max(limits["products"].values())
+    assert limits["gigabytes_per_second"] == max(limits["copies"].values())
+    assert [cell["transposed"] for cell in cells] == [False, True]
+    for cell in cells:
+        assert cell["gflop"] == pytest.approx(2e-9 * 1000 * 16 * 16 * 15 * 9)
+        gigabytes = 4e-9 * (1000 * (32 * 32 + 15 * 16 * 16) + 15 * 9)
+        limit = max(cell["gflop"] / limits["gflops"], gigabytes / limits["gigabytes_per_second"])
+        assert cell["limit_ms"] == pytest.approx(1e3 * limit)
+        assert set(cell["timings"]) == {"linconv", "linconv-last"}
+        ours = fastest(cell["timings"])
+        assert cell["timings"][cell["format"]]["seconds"] == ours
+        assert cell["of_limit"] == pytest.approx(limit / ours)
+        assert cell["float64_ratio"] == pytest.approx(fastest(cell["float64_timings"]) / ours)
+        assert cell["best_peer"] is cell["ratio"] is cell["torch_ratio"] is None
+        assert f"{1e3 * ours:.2f} ms" in text
+    bars = {bar["text"]: bar for bar in found["summary"]}
+    assert len(bars) == 9
+    double = bars["float64 / float32 time"]
+    assert double["value"] == max(cell["float64_ratio"] for cell in cells)
+    assert double["met"] == (double["value"] <= 2.5)
+    for dtype, most in ("float32", 2e-6), ("float64", 1e-13):
+        error = bars[f"largest error, {dtype}"]
+        assert error["value"] == max(cell["errors"][dtype] for cell in cells) < most
+        assert error["met"] is True
+    assert bars["best peer / linconv, slowest layer"]["met"] is None
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_native_compares_with_the_best_peer(benchmark_folder, transposed):
+    import native
+    import peers
+
+    case = peers.Case("small", (2, 1, 3, 5), (2, 12, 9), 3, {"groups": 2})
+    rivals = {name: peers.PEERS[name] for name in ("fftconvolve", "oaconvolve", "ndimage")}
+    settings = {"budget": 0.001, "rounds": 2}
+    limits = {"gflops": 100.0, "gigabytes_per_second": 10.0}
+    cell = native.measured(case, rivals, limits, settings, transposed=transposed)
+    times = {name: timing.seconds for name, timing in cell["timings"].items()}
+    assert cell["best_peer"] == min(rivals, key=times.__getitem__)
+    ratio = times[cell["best_peer"]] / min(times["linconv"], times["linconv-last"])
+    assert cell["ratio"] == pytest.approx(ratio)
+    mean, *_ = native.summary([cell, cell | {"name": "other", "ratio": 4 * ratio}], small=1.0)
+    assert mean["value"] == pytest.approx(2 * ratio)
+    assert mean["met"] == (2 * ratio >= 1.8)
+    assert ("small" in ", ".join(mean["missing"])) == (ratio < 1.8)
+
+    def wrong(cell):
+        entry = peers.PEERS["ndimage"](cell)
+        return peers.Entry(entry.call, lambda result: entry.read(result) + 1)
+
+    with pytest.raises(AssertionError, match="wrong deviates"):
+        native.raced(
+            peers.Cell.of(case, "float32", transposed=transposed),
+            {**peers.OURS, "wrong": wrong},
+            "float32",
+            settings,
+        )
 
 
 def test_a_wrong_result_is_not_timed(benchmark_folder):
