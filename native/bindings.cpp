@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "correlate.h"
+#include "results.h"
 
 namespace nb = nanobind;
 using linconv::Index;
@@ -103,6 +104,31 @@ private:
     }
 };
 
+// A new array whose memory returns to `results.cpp` when it is let go.
+struct Memory {
+    void* memory;
+    Index bytes;
+};
+
+template <class T>
+nb::object new_result(const std::vector<std::size_t>& shape) {
+    std::size_t bytes = sizeof(T);
+    for (const std::size_t n : shape) bytes *= n;
+    Memory* const own = new Memory{nullptr, Index(bytes)};
+    nb::capsule owner(own, [](void* given) noexcept {
+        Memory* const own = static_cast<Memory*>(given);
+        if (own->memory) linconv::give_result_back(own->memory, own->bytes);
+        delete own;
+    });
+    own->memory = linconv::take_result(own->bytes);
+    nb::ndarray<nb::numpy, T> array(own->memory, shape.size(), shape.data(), owner);
+    return nb::cast(std::move(array));
+}
+
+nb::object empty(const std::vector<std::size_t>& shape, bool wide) {
+    return wide ? new_result<double>(shape) : new_result<float>(shape);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -111,6 +137,7 @@ NB_MODULE(_native, m) {
                       Index, Index, bool, bool>())
         .def("run", &Plan::run, nb::arg().noconvert(), nb::arg().noconvert(),
              nb::arg().noconvert(), nb::arg().noconvert());
+    m.def("empty", &empty);
     m.def("target", [] { return linconv::target_name(linconv::forced_target(-2)); });
     m.def("best_target", [] { return linconv::target_name(linconv::best_target()); });
     m.def("force_target", [](int target) {

@@ -1,118 +1,143 @@
 // Depthwise: vectors across the channels of a layer whose channels are filtered each by itself,
-// channels last. Every pixel of a packed band holds the same block of channels.
+// channels last, at least a vector of them. Nothing is packed: samples are read where they lie, and
+// taps outside the image are left out.
 #pragma once
 
-#include "pixels.h"
+#include "lattice.h"
+#include "tiles.h"
 
 namespace linconv::LINCONV_TARGET {
 
 template <class T>
 class Depthwise : public Lattice<T> {
     static constexpr int L = Lanes<T>::count;
-    static constexpr Index BLOCK = 4 * L;  // channels that are packed at once
+    static constexpr Index LINES = 8;  // of a task
 
-    using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::bands_;
-    using Lattice<T>::channel_parts_, Lattice<T>::combinations_;
-    using Lattice<T>::ahead, Lattice<T>::first, Lattice<T>::needed;
+    using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::combinations_;
 
-    Index depth_, blocks_, padded_;  // channels: of a block; blocks; all, in whole blocks
-    Index line_, plane_;
+    Index lines_, parts_;  // output lines of an image (of the longest phases), and their parts
 
 public:
     Depthwise(const Problem<T>& problem, int threads) : Lattice<T>(problem) {
-        blocks_ = ceil_div(problem.groups, BLOCK);
-        depth_ = ceil_div(ceil_div(problem.groups, blocks_), L) * L;
-        padded_ = blocks_ * depth_;
-        const bool alone = span_[0].outputs * span_[1].outputs == 1;
-        bands_ = cut_bands(span_, depth_, alone ? 4096 : 512, 1, 1, [&](Index width) {
-            return larger(1, span_[2].needed(width)) * Index(sizeof(T));
-        });
-        cut_for_threads(bands_, span_, problem.batch * blocks_, threads);
-        line_ = depth_ * larger(1, span_[2].needed(bands_.longest[2]));
-        plane_ = line_ * larger(1, span_[1].needed(bands_.longest[1]));
+        lines_ = span_[0].outputs * span_[1].outputs;
+        const Index wanted = ceil_div(TASKS_PER_THREAD * threads, problem.batch);
+        parts_ = smaller(lines_, larger(wanted, ceil_div(lines_, LINES)));
     }
 
-    Index tasks() const { return problem_.batch * blocks_ * bands_.count(); }
-    Index thread_bytes() const {
-        return plane_ * larger(1, span_[0].needed(bands_.longest[0])) * sizeof(T);
-    }
+    Index tasks() const { return problem_.batch * parts_; }
+    Index thread_bytes() const { return 0; }
     Index shared_bytes() const {
         Index bytes = this->table_bytes();
         this->each_combination([&](Index, const Phase& d, const Phase& h, const Phase& w) {
-            bytes += d.taps * h.taps * w.taps * (sizeof(int) + padded_ * sizeof(T));
+            bytes += d.taps * h.taps * w.taps * (sizeof(int) + problem_.groups * sizeof(T));
         });
         return bytes;
     }
 
+    // Where each tap lies from the first, in the image itself; the weights of a tap, all channels.
     void prepare(char* memory) {
+        const Problem<T>& p = problem_;
         T* weights = this->enter_combinations(memory);
         this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
             combinations_[i].weights = weights;
             for (Index a = 0; a < d.taps; ++a)
                 for (Index b = 0; b < h.taps; ++b)
-                    for (Index k = 0; k < w.taps; ++k, weights += padded_)
-                        for (Index c = 0; c < padded_; ++c)
-                            weights[c] = c < problem_.groups
-                                             ? *this->kernel_at(c, 0, 0, d, a, h, b, w, k)
-                                             : T(0);
+                    for (Index k = 0; k < w.taps; ++k, weights += p.groups)
+                        for (Index c = 0; c < p.groups; ++c)
+                            weights[c] = *this->kernel_at(c, 0, 0, d, a, h, b, w, k);
         });
-        this->enter_offsets(reinterpret_cast<int*>(weights), plane_, line_, depth_);
+        int* to = reinterpret_cast<int*>(weights);
+        this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
+            combinations_[i].offsets = to;
+            for (Index a = 0; a < d.taps; ++a)
+                for (Index b = 0; b < h.taps; ++b)
+                    for (Index k = 0; k < w.taps; ++k)
+                        *to++ = int(a * d.dilation * p.x_axis[0] + b * h.dilation * p.x_axis[1] +
+                                    k * w.dilation * p.x_axis[2]);
+        });
     }
 
-    void run(Index number, char* scratch) const {
-        const Problem<T>& p = problem_;
-        const Task task = this->decode(number, blocks_);
-        T* packed = reinterpret_cast<T*>(scratch);
-        const Index channel = task.group * depth_;
-        const Index there = smaller(depth_, p.groups - channel);
-        const T* x = p.x + task.image * p.x_batch + channel * p.x_channel;
-        const Index start = first(task.band, 2), count = needed(task.band, 2);
-        this->each_line(x, task.band, {0, needed(task.band, 1)},
-                            [&](Index d, Index h, const T* line) {
-            pack_pixels(packed + d * plane_ + h * line_, depth_, count, there, line, p.x_channel,
-                        p.x_axis[2], p.axis[2].input_size, start);
-        });
-        this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
-            compute(packed, task, channel, there, d, h, w, combinations_[i]);
-        });
+    void run(Index task, char*) const {
+        const Index image = task / parts_;
+        const Part lines = part(lines_, parts_, task % parts_);
+        for (Index i = lines.first; i < lines.last; ++i) {
+            const Index z = i / span_[1].outputs, v = i % span_[1].outputs;
+            this->each_combination([&](Index c, const Phase& d, const Phase& h, const Phase& w) {
+                if (z < d.count && v < h.count) line(image, z, v, d, h, w, combinations_[c]);
+            });
+        }
     }
 
 private:
-    void compute(const T* packed, const Task& task, Index channel, Index there, const Phase& d,
-                 const Phase& h, const Phase& w, const Combination<T>& c) const {
-        const Problem<T>& p = problem_;
-        const Part* band = task.band;
-        const Index count = smaller(band[2].last, w.count) - band[2].first;
-        for (Index z = band[0].first; z < smaller(band[0].last, d.count); ++z)
-            for (Index v = band[1].first; v < smaller(band[1].last, h.count); ++v) {
-                const T* x = packed + (z - band[0].first) * span_[0].stride * plane_ +
-                             (v - band[1].first) * span_[1].stride * line_;
-                T* y = p.y + task.image * p.y_batch + channel * p.y_channel +
-                       (d.start + z * d.step) * p.y_axis[0] +
-                       (h.start + v * h.step) * p.y_axis[1] +
-                       (w.start + band[2].first * w.step) * p.y_axis[2];
-                for (Index k = 0; k < there; k += 2 * L)
-                    line(x + k, c, channel + k, count,
-                         {y + k, w.step * p.y_axis[2], there - k, false});
-            }
+    // The taps of a phase that lie inside the axis for its output `i`.
+    Part inside(int axis, const Phase& phase, Index i) const {
+        const Index at = phase.offset + i * span_[axis].stride;
+        const Index size = problem_.axis[axis].input_size;
+        const Index low = at < 0 ? ceil_div(-at, phase.dilation) : 0;
+        const Index high = at < size ? (size - 1 - at) / phase.dilation + 1 : 0;
+        return {smaller(low, phase.taps), larger(0, smaller(phase.taps, high))};
     }
 
-    // One line of two vectors of channels (or of one, the last).
-    void line(const T* x, const Combination<T>& c, Index channel, Index count, Out<T> out) const {
-        const int wide = out.count > L ? 2 : 1;
-        const Index most = wide == 1 ? ACCUMULATORS : ACCUMULATORS / 2;
-        const Index tiles = ceil_div(count, most), taps = c.all();
-        const Index runs = larger(1, ceil_div(taps, LONGEST_SUM));
-        const Index step = span_[2].stride * depth_;
-        for (Index r = 0; r < runs; ++r, out.add = true) {
-            const Part run = part(taps, runs, r);
-            for (Index i = 0; i < tiles; ++i) {
-                const Part pixels = part(count, tiles, i);
-                depthwise_tiles<T>(pixels.last - pixels.first, wide)(
-                    x + pixels.first * step, step, c.offsets + run.first, run.last - run.first,
-                    c.weights + run.first * padded_ + channel, padded_,
-                    {out.y + pixels.first * out.pitch, out.pitch, out.count, out.add});
+    void line(Index image, Index z, Index v, const Phase& d, const Phase& h, const Phase& w,
+              const Combination<T>& c) const {
+        const Problem<T>& p = problem_;
+        const Index stride = span_[2].stride, size = p.axis[2].input_size;
+        const Index ends = w.offset + (w.taps - 1) * w.dilation;  // sample of the last tap, output 0
+        const T* x = p.x + image * p.x_batch + (d.offset + z * span_[0].stride) * p.x_axis[0] +
+                     (h.offset + v * span_[1].stride) * p.x_axis[1] + w.offset * p.x_axis[2];
+        T* y = p.y + image * p.y_batch + (d.start + z * d.step) * p.y_axis[0] +
+               (h.start + v * h.step) * p.y_axis[1] + w.start * p.y_axis[2];
+        const Part planes = inside(0, d, z), lines = inside(1, h, v);
+        // Pixels whose taps along the line all lie inside stand together; the others one by one.
+        const Index first = w.offset < 0 ? smaller(w.count, ceil_div(-w.offset, stride)) : 0;
+        const Index last = ends < size ? smaller(w.count, (size - 1 - ends) / stride + 1) : 0;
+        for (Index i = 0; i < w.count;) {
+            const bool whole = i >= first && i < last;
+            const Index pixels = whole ? smaller(ACCUMULATORS / 2, last - i) : 1;
+            pixels_of(x + i * stride * p.x_axis[2], y + i * w.step * p.y_axis[2], pixels,
+                      w.step * p.y_axis[2], c, planes, lines, inside(2, w, i));
+            i += pixels;
+        }
+    }
+
+    // Some pixels with the same taps, all channels: two vectors of them at a time. The last vectors
+    // reach back over channels that are done, and do them again.
+    void pixels_of(const T* x, T* y, Index pixels, Index y_step, const Combination<T>& c, Part planes,
+                   Part lines, Part taps) const {
+        const Problem<T>& p = problem_;
+        const Index channels = p.groups, step = span_[2].stride * p.x_axis[2];
+        const bool none = planes.first >= planes.last || lines.first >= lines.last ||
+                          taps.first >= taps.last;
+        for (Index at = 0; at < channels;) {
+            const Index wide = channels >= 2 * L && channels - at > L ? 2 : 1;
+            at = smaller(at, channels - wide * L);
+            const auto tile = depthwise_tiles<T>(pixels, wide);
+            Out<T> out{y + at, y_step, wide * L, false};
+            if (none) tile(x, step, c.offsets, 0, c.weights, channels, out);
+            each_run(c, planes, lines, taps, [&](Part run) {
+                if (none) return;
+                tile(x + at, step, c.offsets + run.first, run.last - run.first,
+                     c.weights + run.first * channels + at, channels, out);
+                out.add = true;
+            });
+            at += wide * L;
+        }
+    }
+
+    // Calls f with stretches of taps that stand together in the tables.
+    template <class F>
+    void each_run(const Combination<T>& c, Part planes, Part lines, Part taps, F f) const {
+        const Index along = c.taps[2];
+        const bool whole = taps.last - taps.first == along &&
+                           (lines.last - lines.first) * along <= LONGEST_SUM;
+        for (Index a = planes.first; a < planes.last; ++a) {
+            const Index plane = a * c.taps[1];
+            if (whole) {
+                f(Part{(plane + lines.first) * along, (plane + lines.last) * along});
+                continue;
             }
+            for (Index b = lines.first; b < lines.last; ++b)
+                f(Part{(plane + b) * along + taps.first, (plane + b) * along + taps.last});
         }
     }
 };

@@ -114,20 +114,32 @@ protected:
         }
     }
 
-    // Lines of a single channel and plane, samples side by side: where little is computed with each
-    // sample, and memory would be waited for.
-    Ahead lines_ahead(const Task& task, Part lines) const {
+    // Lines of a single channel, samples side by side: where little is computed with each sample,
+    // and memory would be waited for. `tiles` will be computed until they are packed.
+    Ahead lines_ahead(const Task& task, Part lines, Index tiles) const {
         const Problem<T>& p = problem_;
-        const Index v = first(task.band, 1) + lines.first;
-        const Index last = smaller(p.axis[1].input_size, first(task.band, 1) +
-                                   smaller(lines.last, needed(task.band, 1)));
-        if (p.in_channels * span_[0].outputs > 1 || p.x_axis[2] != 1 || v < 0 || v >= last)
-            return {};
-        const Index from = larger(0, first(task.band, 2));
-        const Index to = smaller(p.axis[2].input_size, first(task.band, 2) + needed(task.band, 2));
-        const T* x = p.x + task.image * p.x_batch + task.group * p.x_channel + v * p.x_axis[1];
-        return {reinterpret_cast<const char*>(x + from), p.x_axis[1] * Index(sizeof(T)),
-                (to - from) * Index(sizeof(T)), last - v, 0};
+        // Short lines are packed in no time.
+        if (p.in_channels > 1 || p.x_axis[2] != 1 || needed(task.band, 2) < 2 * 64) return {};
+        Index from[AXES], to[AXES];
+        for (int axis = 0; axis < AXES; ++axis) {
+            const bool is_line = axis == 1;
+            const Index start = first(task.band, axis), n = needed(task.band, axis);
+            from[axis] = larger(0, start + (is_line ? lines.first : 0));
+            to[axis] = smaller(p.axis[axis].input_size,
+                               start + (is_line ? smaller(lines.last, n) : n));
+            if (from[axis] >= to[axis]) return {};
+        }
+        const T* x = p.x + task.image * p.x_batch + task.group * p.x_channel +
+                     from[0] * p.x_axis[0] + from[1] * p.x_axis[1] + from[2];
+        Ahead ahead;
+        ahead.at = reinterpret_cast<const char*>(x);
+        ahead.bytes = (to[2] - from[2]) * Index(sizeof(T));
+        ahead.line = p.x_axis[1] * Index(sizeof(T));
+        ahead.lines = to[1] - from[1];
+        ahead.plane = p.x_axis[0] * Index(sizeof(T));
+        ahead.planes = to[0] - from[0];
+        ahead.each = ceil_div(ahead.planes * ahead.lines * ceil_div(ahead.bytes, 64), tiles);
+        return ahead;
     }
 
     // Where tap `t` of a phase lies, counted from the first sample that output 0 reads.

@@ -33,22 +33,36 @@ void pack_line(T* rows, Index pitch, const T* line, Index step, Index size, Inde
     }
 }
 
-// Asks for the lines of the input that are packed next while the present ones are computed.
+// Asks for the lines of the input that are packed next while the present ones are computed: a few
+// cache lines at every tile.
 struct Ahead {
     const char* at = nullptr;
-    Index line = 0, bytes = 0, lines = 0, done = 0;  // distance, length, how many, of this line
+    Index bytes = 0, line = 0, lines = 0, plane = 0, planes = 0;  // length, distances and counts
+    Index each = 0;
+    Index done = 0, here = 0;  // bytes of this line, lines of this plane
 
-    void fetch(Index cache_lines) {
-        for (; lines && cache_lines > 0; --cache_lines) {
-            __builtin_prefetch(at + done, 0, 2);
+    void fetch() {
+        for (Index i = 0; planes && i < each; ++i) {
+            __builtin_prefetch(at + here * line + done, 0, 2);
             done += 64;
             if (done < bytes) continue;
             done = 0;
-            at += line;
-            --lines;
+            if (++here < lines) continue;
+            here = 0;
+            at += plane;
+            --planes;
         }
     }
 };
+
+// Copies samples that lie together: short stretches, for which a call would take longer.
+template <class T>
+inline void copy(T* __restrict to, const T* __restrict from, Index n) {
+    constexpr Index L = Lanes<T>::count;
+    Index i = 0;
+    for (; i + L <= n; i += L) store(to + i, load(from + i));
+    for (; i < n; ++i) to[i] = from[i];
+}
 
 // Copies `n` channels of samples first, first + 1, ... of a line of `size` samples into pixels of
 // `pitch` samples each; zeros where there is no sample, and after the channels.
@@ -67,7 +81,7 @@ void pack_pixels(T* pixels, Index pitch, Index count, Index n, const T* line, In
         std::memcpy(to, from, width * n * sizeof(T));
     } else if (channel == 1) {
         for (Index i = 0; i < width; ++i, to += pitch, from += step) {
-            std::memcpy(to, from, n * sizeof(T));
+            copy(to, from, n);
             for (Index c = n; c < pitch; ++c) to[c] = T(0);
         }
     } else {

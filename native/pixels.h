@@ -128,47 +128,56 @@ private:
                            vectors.first * L * p.in_channels * taps + channels.first * taps * width;
         const Index outs = smaller(width, p.out_channels - vectors.first * L);
         const bool add = channels.first > 0;
-        for (Index z = band[0].first; z < smaller(band[0].last, d.count); ++z)
-            for (Index v = band[1].first; v < smaller(band[1].last, h.count); ++v) {
-                const T* x = packed + (z - band[0].first) * span_[0].stride * plane_ +
-                             (v - band[1].first) * span_[1].stride * line_;
-                T* y = p.y + task.image * p.y_batch +
-                       (task.group * p.out_channels + vectors.first * L) * p.y_channel +
-                       (d.start + z * d.step) * p.y_axis[0] +
-                       (h.start + v * h.step) * p.y_axis[1] +
-                       (w.start + band[2].first * w.step) * p.y_axis[2];
-                const Index step = w.step * p.y_axis[2];
-                if (!waits_) {
-                    line(x, c, channels, int(width / L), weights, count, {y, step, outs, add});
-                    continue;
-                }
-                line(x, c, channels, int(width / L), weights, count, {waiting, width, width, false});
-                for (Index o = 0; o < outs; ++o) {
-                    T* to = y + o * p.y_channel;
-                    for (Index i = 0; i < count; ++i)
-                        to[i * step] = add ? to[i * step] + waiting[i * width + o]
-                                           : waiting[i * width + o];
-                }
+        const Index step = w.step * p.y_axis[2];
+        const Index n = channels.last - channels.first;
+        // A run of taps at a time: its weights stay in the first cache for all lines of the band,
+        // or, where lines wait to be turned, for one.
+        const Index runs = taps ? smaller(taps, ceil_div(taps * n, LONGEST_SUM)) : 1;
+        const auto input = [&](Index z, Index v) {
+            return packed + (z - band[0].first) * span_[0].stride * plane_ +
+                   (v - band[1].first) * span_[1].stride * line_;
+        };
+        const auto output = [&](Index z, Index v) {
+            return p.y + task.image * p.y_batch +
+                   (task.group * p.out_channels + vectors.first * L) * p.y_channel +
+                   (d.start + z * d.step) * p.y_axis[0] + (h.start + v * h.step) * p.y_axis[1] +
+                   (w.start + band[2].first * w.step) * p.y_axis[2];
+        };
+        const Part planes{band[0].first, smaller(band[0].last, d.count)};
+        const Part lines{band[1].first, smaller(band[1].last, h.count)};
+        for (Index r = 0; r < runs && !waits_; ++r)
+            for (Index z = planes.first; z < planes.last; ++z)
+                for (Index v = lines.first; v < lines.last; ++v)
+                    line(input(z, v), c, part(taps, runs, r), n, width, weights, count,
+                         {output(z, v), step, outs, add || r > 0});
+        for (Index z = planes.first; z < planes.last && waits_; ++z)
+            for (Index v = lines.first; v < lines.last; ++v) {
+                for (Index r = 0; r < runs; ++r)
+                    line(input(z, v), c, part(taps, runs, r), n, width, weights, count,
+                         {waiting, width, width, r > 0});
+                turn(output(z, v), step, waiting, width, outs, count, add);
             }
     }
 
-    // One line: all taps, in runs of bounded length, tile after tile.
-    void line(const T* x, const Combination<T>& c, Part channels, int wide, const T* weights,
-              Index count, Out<T> out) const {
-        const Index n = channels.last - channels.first, taps = c.all();
-        const Index runs = larger(1, ceil_div(taps * n, LONGEST_SUM));
-        const Index most = wide == 1 ? ACCUMULATORS : ACCUMULATORS / 2;
-        const Index tiles = ceil_div(count, most);
-        for (Index r = 0; r < smaller(runs, larger(1, taps)); ++r, out.add = true) {
-            const Part run = part(taps, smaller(runs, larger(1, taps)), r);
-            for (Index i = 0; i < tiles; ++i) {
-                const Part pixels = part(count, tiles, i);
-                const Index step = span_[2].stride * depth_;
-                pixels_tiles<T>(pixels.last - pixels.first, wide)(
-                    x + pixels.first * step, step, c.offsets + run.first, run.last - run.first, n,
-                    weights + run.first * n * wide * L,
-                    {out.y + pixels.first * out.pitch, out.pitch, out.count, out.add});
-            }
+    // Writes a finished line of pixels to channels that lie apart.
+    void turn(T* y, Index step, const T* waiting, Index width, Index outs, Index count,
+              bool add) const {
+        for (Index o = 0; o < outs; ++o, y += problem_.y_channel)
+            for (Index i = 0; i < count; ++i)
+                y[i * step] = add ? y[i * step] + waiting[i * width + o] : waiting[i * width + o];
+    }
+
+    // One line and one run of taps, tile after tile.
+    void line(const T* x, const Combination<T>& c, Part run, Index depth, Index width,
+              const T* weights, Index count, Out<T> out) const {
+        const Index wide = width / L, step = span_[2].stride * depth_;
+        const Pieces tiles(count, ACCUMULATORS / wide);
+        for (Index i = 0; i < tiles.parts; ++i) {
+            const Index pixels = tiles.size(i);
+            pixels_tiles<T>(pixels, wide)(x, step, c.offsets + run.first, run.last - run.first,
+                                          depth, weights + run.first * depth * width, out);
+            x += pixels * step;
+            out.y += pixels * out.pitch;
         }
     }
 };

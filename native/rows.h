@@ -90,7 +90,10 @@ public:
                 const Index needed = span_[1].needed(last - lines.first);
                 pack(packed, task, channels, {ready, needed});
                 ready = larger(ready, needed);
-                Ahead ahead = this->lines_ahead(task, {ready, ready + (last - v) * span_[1].stride});
+                const Index tiles = ceil_div(task.band[2].last - task.band[2].first, wide_ * unit_) *
+                                    (task.band[0].last - task.band[0].first);
+                Ahead ahead = this->lines_ahead(
+                    task, {ready, ready + (last - v) * span_[1].stride}, tiles);
                 compute(packed, waiting, task, channels, {v, last}, ahead);
             }
         }
@@ -370,7 +373,7 @@ private:
             const Index wide = tiles.size(i);
             lines_tiles<T>(tall, wide)(x, span_[1].stride * line_, c.offsets + taps.first,
                                        taps.last - taps.first, weights, out);
-            ahead.fetch(span_[1].stride * tall * (span_[2].stride * wide * VECTOR_BYTES / 64 + 1));
+            ahead.fetch();
             x += wide * L;
             out.y += wide * L;
             out.count -= wide * L;
@@ -392,7 +395,7 @@ private:
             const SharedTile<T> tile = overlapping_tiles<T>(wide, wrapped);
             tile(x, step, c.offsets + kernels.first, kernels.last - kernels.first,
                  lines.last - lines.first, c.along, along, weights, out);
-            ahead.fetch(tall * (wide * unit_ * Index(sizeof(T)) / 64 + 1));
+            ahead.fetch();
             x += wide * unit_;
             out.y += wide * unit_;
             out.count -= wide * unit_;

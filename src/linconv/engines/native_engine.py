@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ NOT_LOADED: str | None = None
 try:
     import linconv.engines._native as _native
 except ImportError as error:
-    _native = None
+    _native = None  # type: ignore[assignment]
     NOT_LOADED = str(error)
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
 MOST_AXES = 3
 PATHS = ("rows", "pixels", "channels", "spectra")
 """The kernels' own names for the ways to compute, in the order of their numbers there."""
+LARGE = 2**20
+"""Bytes from which a result's memory is kept for the next one when it is let go."""
 TARGETS = {"baseline": 16, "avx2": 32, "avx512": 64}
 """Instruction sets and the bytes of a vector, in the order of their numbers in the kernels."""
 
@@ -85,13 +88,15 @@ def vector_bytes() -> int:
 def fits(path: str, geometry: Geometry, channels_last: bool) -> bool:
     """Return whether a path can compute a geometry.
 
-    "channels" takes depthwise layers with channels last, "spectra" layers without stride.
+    "channels" takes depthwise layers with channels last, at least a vector of them; "spectra"
+    layers without stride.
     """
     g = geometry
     if g.ndim > MOST_AXES:
         return False
     if path == "channels":
-        return channels_last and g.groups == g.in_channels == g.out_channels
+        depthwise = g.groups == g.in_channels == g.out_channels
+        return channels_last and depthwise and g.groups >= vector_bytes() // 4
     return path != "spectra" or max(g.stride) == 1
 
 
@@ -122,7 +127,7 @@ def operation(
     shape = (*size, channels) if channels_last else (channels, *size)
 
     def real(array: Array, kernel: Array) -> Array:
-        result = np.empty((len(array), *shape), array.dtype)
+        result = _empty((len(array), *shape), array.dtype)
         if len(array):
             run(number, array, kernel, result)
         return result
@@ -138,6 +143,14 @@ def operation(
         return result
 
     return compute
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return a new array; large ones in memory that an earlier result gave back, if there is any."""
+    if prod(shape) * dtype.itemsize < LARGE:
+        return np.empty(shape, dtype)
+    result: Array = _native.empty(shape, dtype == np.float64)
+    return result
 
 
 def _plan(g: Geometry, channels_last: bool, transposed: bool) -> Any:
