@@ -18,6 +18,42 @@ struct Out {
     Index lines = 0;
 };
 
+// Writes or adds `lines` lines of `wide` vectors, the last of which may be cut short. Kept out of the
+// tiles: it is rare, and would be most of their code.
+template <class T>
+__attribute__((noinline)) void finish_some(const Vector<T>* sum, Index wide, const Out<T>& out,
+                                           Index lines) {
+    constexpr Index L = Lanes<T>::count;
+    for (Index r = 0; r < lines; ++r)
+        for (Index v = 0; v < wide; ++v) {
+            T* const to = out.y + r * out.pitch + v * L;
+            Vector<T> value = sum[r * wide + v];
+            if (v * L + L <= out.count) {
+                if (out.add) value += load(to);
+                store(to, value);
+            } else {
+                for (Index lane = 0; v * L + lane < out.count; ++lane)
+                    to[lane] = out.add ? to[lane] + value[lane] : value[lane];
+            }
+        }
+}
+
+template <class T, int M, int V>
+inline INLINE void finish(const Vector<T> (&sum)[M][V], const Out<T>& out, Index lines) {
+    constexpr int L = Lanes<T>::count;
+    if (out.count >= V * L && lines == M && !out.add) {
+        UNROLL for (int m = 0; m < M; ++m) {
+            UNROLL for (int v = 0; v < V; ++v) store(out.y + m * out.pitch + v * L, sum[m][v]);
+        }
+        return;
+    }
+    Vector<T> all[M * V];
+    UNROLL for (int m = 0; m < M; ++m) {
+        UNROLL for (int v = 0; v < V; ++v) all[m * V + v] = sum[m][v];
+    }
+    finish_some<T>(all, V, out, lines);
+}
+
 // M output channels by V vectors of neighbouring samples: one load serves M channels.
 template <class T, int M, int V>
 void channels_tile(const T* x, const int* offsets, Index taps, const T* weights, const Out<T>& out) {
@@ -38,10 +74,7 @@ void channels_tile(const T* x, const int* offsets, Index taps, const T* weights,
             }
         }
     }
-    UNROLL for (int m = 0; m < M; ++m) {
-        UNROLL for (int v = 0; v < V; ++v)
-            put(out.y + m * out.pitch + v * L, sum[m][v], out.count - v * L, out.add);
-    }
+    finish<T, M, V>(sum, out, M);
 }
 
 // R lines of one output channel, `step` apart in the input, by V vectors: one weight serves all.
@@ -56,10 +89,7 @@ void lines_tile(const T* x, Index step, const int* offsets, Index taps, const T*
             UNROLL for (int v = 0; v < V; ++v) sum[r][v] += weights[k] * load(from + r * step + v * L);
         }
     }
-    UNROLL for (int r = 0; r < R; ++r) {
-        UNROLL for (int v = 0; v < V; ++v)
-            put(out.y + r * out.pitch + v * L, sum[r][v], out.count - v * L, out.add);
-    }
+    finish<T, R, V>(sum, out, R);
 }
 
 // Four lines whose windows overlap: input line j serves output line r with kernel line j - r, so
@@ -127,11 +157,7 @@ void shared_tile(const T* x, Index line, const int* bases, Index count, Index ke
     constexpr int L = Lanes<T>::count;
     Vector<T> sum[SHARED][V] = {};
     shared_sums<T, V>(sum, x, line, L, bases, count, kernel_lines, offsets, taps, weights);
-    UNROLL for (int r = 0; r < SHARED; ++r) {
-        if (r >= out.lines) return;
-        UNROLL for (int v = 0; v < V; ++v)
-            put(out.y + r * out.pitch + v * L, sum[r][v], out.count - v * L, out.add);
-    }
+    finish<T, SHARED, V>(sum, out, out.lines);
 }
 
 // One long line as if it were wrapped: its vectors are the lines, a vector apart, so that a long
@@ -142,12 +168,11 @@ void wrapped_tile(const T* x, Index line, const int* bases, Index count, Index k
     constexpr int L = Lanes<T>::count;
     Vector<T> sum[SHARED][V] = {};
     shared_sums<T, V>(sum, x, line, SHARED * L, bases, count, kernel_lines, offsets, taps, weights);
+    Vector<T> along[1][V * SHARED];
     UNROLL for (int v = 0; v < V; ++v) {
-        UNROLL for (int r = 0; r < SHARED; ++r) {
-            const Index at = (v * SHARED + r) * L;
-            put(out.y + at, sum[r][v], out.count - at, out.add);
-        }
+        UNROLL for (int r = 0; r < SHARED; ++r) along[0][v * SHARED + r] = sum[r][v];
     }
+    finish<T, 1, V * SHARED>(along, out, 1);
 }
 
 // P pixels, `step` apart, by V vectors of output channels; `depth` input channels lie together.
@@ -166,10 +191,7 @@ void pixels_tile(const T* x, Index step, const int* offsets, Index taps, Index d
             }
         }
     }
-    UNROLL for (int p = 0; p < P; ++p) {
-        UNROLL for (int v = 0; v < V; ++v)
-            put(out.y + p * out.pitch + v * L, sum[p][v], out.count - v * L, out.add);
-    }
+    finish<T, P, V>(sum, out, P);
 }
 
 // P pixels of a depthwise layer by V vectors of its channels: every channel has its own weights.
@@ -185,10 +207,7 @@ void depthwise_tile(const T* x, Index step, const int* offsets, Index taps, cons
             UNROLL for (int p = 0; p < P; ++p) sum[p][v] += kernel * load(from + p * step + v * L);
         }
     }
-    UNROLL for (int p = 0; p < P; ++p) {
-        UNROLL for (int v = 0; v < V; ++v)
-            put(out.y + p * out.pitch + v * L, sum[p][v], out.count - v * L, out.add);
-    }
+    finish<T, P, V>(sum, out, P);
 }
 
 // Tiles by their size at run time: tables of all sizes that fit the registers, made once.

@@ -35,24 +35,6 @@ inline void store(T* to, Vector<T> value) {
     *reinterpret_cast<typename Lanes<T>::Loose*>(to) = value;
 }
 
-// The first `count` lanes of a vector, at the end of a line. Kept out of the tiles: it is rare, and
-// would be most of their code.
-template <class T>
-__attribute__((noinline)) void put_some(T* to, const Vector<T>& value, Index count, bool add) {
-    for (Index lane = 0; lane < count; ++lane) to[lane] = add ? to[lane] + value[lane] : value[lane];
-}
-
-// Writes, or adds, a vector, or what of it lies before the end of the line.
-template <class T>
-inline void put(T* to, Vector<T> value, Index count, bool add) {
-    if (count >= Lanes<T>::count) {
-        if (add) value += load(to);
-        store(to, value);
-    } else if (count > 0) {
-        put_some(to, value, count, add);
-    }
-}
-
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 inline Index larger(Index a, Index b) { return a > b ? a : b; }

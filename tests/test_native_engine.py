@@ -262,6 +262,46 @@ def test_the_fft_engine_keeps_the_same_bounds():
             assert np.abs(actual - wanted).max() <= tolerance * np.abs(wanted).max()
 
 
+def test_memory_of_large_results_is_used_again_but_never_while_seen():
+    g = Geometry((700, 600), 3, padding=1)
+    kernel, x, _ = arrays(g, False, "float32")
+    assert x.nbytes >= native_engine.LARGE
+    first = native_engine.correlate(x, kernel, g, False)
+    expected, view = first.copy(), first[0, 0, 5:]
+    address = first.ctypes.data
+    del first
+    other = native_engine.correlate(2 * x, kernel, g, False)
+    assert other.ctypes.data != address  # a view still sees the first
+    np.testing.assert_array_equal(view, expected[0, 0, 5:])
+    del view
+    again = native_engine.correlate(x, kernel, g, False)
+    assert again.ctypes.data == address
+    np.testing.assert_array_equal(again, expected)
+    assert again.flags.writeable
+    assert again.flags.c_contiguous
+    again[...] = 0
+    np.testing.assert_array_equal(other, 2 * expected)
+
+
+def test_results_outlive_many_others():
+    """Blocks are handed out once, whatever is let go in between, from many threads."""
+    g = Geometry((600, 500), 3, padding=1)
+    kernel, x, _ = arrays(g, False, "float64")
+    expected = native_engine.correlate(x, kernel, g, False)
+
+    def work(caller: int) -> None:
+        kept = []
+        for step in range(30):
+            kept.append(native_engine.correlate(caller * x, kernel, g, False))
+            if step % 3:
+                kept.pop(0)
+            for result in kept:
+                np.testing.assert_array_equal(result, caller * expected)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, (1, 2, 4, 8)))
+
+
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", code],
