@@ -18,6 +18,11 @@ class Depthwise : public Lattice<T> {
     Index lines_, parts_;  // output lines of an image (of the longest phases), and their parts
 
 public:
+    static bool takes(const Problem<T>& p) {
+        return p.in_channels == 1 && p.out_channels == 1 && p.groups >= L && p.x_channel == 1 &&
+               p.y_channel == 1;
+    }
+
     Depthwise(const Problem<T>& problem, int threads) : Lattice<T>(problem) {
         lines_ = span_[0].outputs * span_[1].outputs;
         const Index wanted = ceil_div(TASKS_PER_THREAD * threads, problem.batch);

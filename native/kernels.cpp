@@ -43,12 +43,12 @@ void run_all(const Problem<T>& problem, int threads) {
 
 template <class T>
 void correlate(const Problem<T>& problem, Path path, int threads) {
-    switch (path) {
-        case Path::rows: return run_all<Rows<T>>(problem, threads);
-        case Path::pixels: return run_all<Pixels<T>>(problem, threads);
-        case Path::spectra: return run_all<Spectra<T>>(problem, threads);
-        case Path::channels: return run_all<Depthwise<T>>(problem, threads);
-    }
+    if (path == Path::pixels) return run_all<Pixels<T>>(problem, threads);
+    if (path == Path::channels && Depthwise<T>::takes(problem))
+        return run_all<Depthwise<T>>(problem, threads);
+    if (path == Path::spectra && Spectra<T>::takes(problem))
+        return run_all<Spectra<T>>(problem, threads);
+    run_all<Rows<T>>(problem, threads);  // takes everything
 }
 
 template void correlate<float>(const Problem<float>&, Path, int);

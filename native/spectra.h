@@ -107,6 +107,12 @@ class Spectra : public Lattice<T> {
     T* kernels_ = nullptr;
 
 public:
+    static bool takes(const Problem<T>& p) {
+        for (const Axis& axis : p.axis)
+            if (axis.stride != 1 || axis.phases != 1 || axis.phase->step != 1) return false;
+        return true;
+    }
+
     Spectra(const Problem<T>& problem, int threads)
         : Lattice<T>(problem),
           deep_(problem.axis[0].phase[0]),

@@ -193,6 +193,19 @@ CASES = (
     Case(
         "depthwise_first", (4, 5), (3, 2), groups=2, channels=(2, 2), data_format="channels_first"
     ),
+    # more channels than a vector has lanes, each filtered by itself
+    Case("depthwise_wide", (4, 5), (3, 2), groups=19, channels=(19, 19), padding=(2, 1)),
+    Case(
+        "depthwise_wide_strided",
+        (5, 6),
+        (3, 3),
+        stride=2,
+        dilation=(1, 2),
+        groups=16,
+        channels=(16, 16),
+        padding=((2, 0), (-1, 3)),
+    ),
+    Case("depthwise_line", (6,), (4,), groups=33, channels=(33, 33), stride=3, padding="full"),
     # stride that leaves samples unread at the end
     Case("stride_leftover", (8,), (3,), stride=2),
     # stride larger than the kernel: samples between the windows are never read

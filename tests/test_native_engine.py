@@ -135,11 +135,12 @@ def test_eight_callers_at_once(path):
     """Calls from many threads, of many shapes, give what each gives alone."""
     problems = []
     for seed in range(8):
-        channels = 1 + seed
+        channels = 16 + seed
         g = Geometry(
             (40 + 7 * seed, 33), 3, padding=1, in_channels=channels, out_channels=channels,
             groups=channels,
         )  # fmt: skip
+        assert native_engine.fits(path, g, True)
         problems.append((g, arrays(g, True, "float32", batch=2, seed=seed)))
     alone = [both(path, *given, g, True) for g, given in problems]
 
@@ -239,6 +240,19 @@ def test_strided_arrays_are_read_where_they_lie():
         same = native_engine.correlate(broadcast, kernel, g, True, path)
         np.testing.assert_allclose(same, np.broadcast_to(expected[:1], same.shape), atol=1e-12)
     assert y.shape == expected.shape
+
+
+@PATHS
+def test_a_path_that_does_not_fit_still_computes_the_same(path):
+    """The kernels take another path then, rather than read what is not there."""
+    for options, last in (({"stride": 3}, False), ({"in_channels": 3, "out_channels": 2}, True)):
+        g = Geometry((7, 9), 3, padding=1, **options)
+        kernel, x, y = arrays(g, last, "float64")
+        image, pullback = both(path, kernel, x, y, g, last)
+        wanted = numpy_engine.correlate(x, kernel, g, last)
+        np.testing.assert_allclose(image, wanted, atol=1e-12)
+        wanted = numpy_engine.correlate_transpose(y, kernel, g, last)
+        np.testing.assert_allclose(pullback, wanted, atol=1e-12)
 
 
 def test_numbers_that_are_none_pass_through():

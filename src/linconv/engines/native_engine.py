@@ -146,7 +146,7 @@ def operation(
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return a new array; large ones in memory that an earlier result gave back, if there is any."""
+    """Return a new array; a large one in memory that an earlier result gave back, if any did."""
     if prod(shape) * dtype.itemsize < LARGE:
         return np.empty(shape, dtype)
     result: Array = _native.empty(shape, dtype == np.float64)
