@@ -8,6 +8,10 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#define LINCONV_FORKS
+#endif
 
 #include "arena.h"
 
@@ -37,6 +41,15 @@ struct Scratch {
 thread_local Scratch scratch;
 
 std::atomic<int> callers{0};  // calls at work now, from any thread
+
+// In a process made by fork the threads of OpenMP are gone, and waiting for them would never end.
+std::atomic<bool> forked{false};
+#ifdef LINCONV_FORKS
+const int at_fork = pthread_atfork(nullptr, nullptr, [] {
+    forked = true;
+    callers = 0;
+});
+#endif
 
 struct Caller {
     int others = callers.fetch_add(1);
@@ -93,7 +106,7 @@ int thread_number() {
 
 int threads_now() {
 #ifdef _OPENMP
-    return omp_in_parallel() ? 1 : omp_get_max_threads();
+    return forked || omp_in_parallel() ? 1 : omp_get_max_threads();
 #else
     return 1;
 #endif

@@ -8,6 +8,10 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#define LINCONV_FORKS
+#endif
 
 namespace linconv {
 
@@ -25,6 +29,12 @@ std::mutex guard;
 Block kept[MOST];
 int count = 0;
 Index kept_bytes = 0;
+
+#ifdef LINCONV_FORKS
+// A fork waits until the list is whole, so that the new process finds it unlocked.
+const int at_fork = pthread_atfork([] { guard.lock(); }, [] { guard.unlock(); },
+                                   [] { guard.unlock(); });
+#endif
 
 void* fresh(Index bytes) {
     const Index alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : 64;

@@ -316,6 +316,23 @@ def test_results_outlive_many_others():
         list(pool.map(work, (1, 2, 4, 8)))
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_computes_too():
+    """OpenMP's threads do not outlive a fork: the new process must not wait for them."""
+    code = """
+import os, numpy as np, linconv as lc
+op = lc.Conv(np.ones((5, 5)), (600, 500), padding="same")
+x = np.random.default_rng(0).standard_normal(op.input_shape)
+expected = op(x)
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.array_equal(op(x), expected) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = run(code, OMP_NUM_THREADS="4")
+    assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -323,6 +340,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
 
 
