@@ -32,6 +32,19 @@ struct Span {
     Index needed(Index n) const { return reach ? stride * (n - 1) + reach : 0; }
 };
 
+inline Index most_taps(const Axis& axis) {
+    Index most = 0;
+    for (Index p = 0; p < axis.phases; ++p) most = larger(most, axis.phase[p].taps);
+    return most;
+}
+
+// Whether the phases of an axis read neighbouring samples, one of them enough of them.
+inline bool neighbouring(const Axis& axis, Index least_taps) {
+    for (Index p = 0; p < axis.phases; ++p)
+        if (axis.phase[p].taps > 1 && axis.phase[p].dilation != 1) return false;
+    return axis.stride == 1 && most_taps(axis) >= least_taps;
+}
+
 // How the output is cut: parts of each axis, and how many channels are packed at once.
 struct Bands {
     Index unit[AXES];  // a band begins at a multiple of it
@@ -69,7 +82,8 @@ Bands cut_bands(const Span* span, Index channels, Index width, Index vector, Ind
     Index best_lines = larger(lines, LEAST_LINES), best_planes = 1;
     for (Index n = best_lines; n < span[1].outputs + best_lines; n += lines) {
         const Index across = larger(1, span[1].needed(smaller(n, span[1].outputs)));
-        const Index down = (fitting / across - span[0].reach) / span[0].stride + 1;
+        const Index deep = fitting / across - span[0].reach;
+        const Index down = deep < 0 ? 0 : deep / span[0].stride + 1;
         if (n > best_lines && down < 1) break;
         const Index planes = larger(1, smaller(span[0].outputs, down));
         const double packed = double(across) / double(smaller(n, span[1].outputs)) *

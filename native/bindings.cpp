@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "correlate.h"
@@ -67,12 +68,23 @@ public:
     }
 
 private:
+    static void need(bool holds, const char* what, Index given, Index needed) {
+        if (holds) return;
+        throw std::invalid_argument("an array does not fit its plan: " + std::string(what) + " is " +
+                                    std::to_string(given) + " where " + std::to_string(needed) +
+                                    " is needed");
+    }
+
     template <class T>
     void of(int path, const Input& x, const Input& kernel, const Output& y) const {
         const std::size_t rank = std::size_t(ndim_) + 2;
         if (x.ndim() != rank || kernel.ndim() != rank || y.ndim() != rank)
             throw std::invalid_argument("arrays must have a batch and a channel axis");
         const int channel = channels_last_ ? ndim_ + 1 : 1, spatial = channels_last_ ? 1 : 2;
+        const Index ins = groups_ * in_channels_, outs = groups_ * out_channels_;
+        need(x.shape(0) == y.shape(0), "the batch of y", Index(y.shape(0)), Index(x.shape(0)));
+        need(Index(x.shape(channel)) == ins, "channels of x", Index(x.shape(channel)), ins);
+        need(Index(y.shape(channel)) == outs, "channels of y", Index(y.shape(channel)), outs);
         linconv::Problem<T> p;
         p.x = static_cast<const T*>(x.data());
         p.kernel = static_cast<const T*>(kernel.data());
@@ -88,6 +100,13 @@ private:
         // Kernels are stored (*size, in, out) or (out, in, *size), of the convolution.
         const Index out = kernel.stride(channels_last_ ? ndim_ + 1 : 0);
         const Index in = kernel.stride(channels_last_ ? ndim_ : 1);
+        const Index per_group = transposed_ ? out_channels_ : in_channels_;
+        const Index kernels = transposed_ ? ins : outs;
+        const int out_axis = channels_last_ ? ndim_ + 1 : 0, in_axis = channels_last_ ? ndim_ : 1;
+        need(Index(kernel.shape(out_axis)) == kernels, "output channels of the kernel",
+             Index(kernel.shape(out_axis)), kernels);
+        need(Index(kernel.shape(in_axis)) == per_group, "input channels of the kernel",
+             Index(kernel.shape(in_axis)), per_group);
         p.kernel_out = transposed_ ? in : out;
         p.kernel_in = transposed_ ? out : in;
         p.kernel_group = out * (transposed_ ? in_channels_ : out_channels_);
@@ -98,6 +117,18 @@ private:
             p.x_axis[axis] = own < 0 ? 0 : x.stride(spatial + own);
             p.y_axis[axis] = own < 0 ? 0 : y.stride(spatial + own);
             p.kernel_axis[axis] = own < 0 ? 0 : kernel.stride(first_tap + own);
+            if (own < 0) continue;
+            const Index size = Index(x.shape(spatial + own)), wanted = axis_[axis].input_size;
+            need(size == wanted, "samples of x along an axis", size, wanted);
+            for (const linconv::Phase& phase : phases_[axis]) {
+                const Index last = phase.start + (phase.count - 1) * phase.step;
+                const Index written = Index(y.shape(spatial + own));
+                need(!phase.count || last < written, "samples of y along an axis", written, last + 1);
+                const Index end = phase.first_tap + (phase.taps - 1) * phase.tap_step;
+                const Index most = end > phase.first_tap ? end : phase.first_tap;
+                const Index taps = Index(kernel.shape(first_tap + own));
+                need(!phase.taps || most < taps, "taps of the kernel along an axis", taps, most + 1);
+            }
         }
         nb::gil_scoped_release released;
         linconv::correlate<T>(p, linconv::Path(path));
@@ -138,10 +169,10 @@ NB_MODULE(_native, m) {
         .def("run", &Plan::run, nb::arg().noconvert(), nb::arg().noconvert(),
              nb::arg().noconvert(), nb::arg().noconvert());
     m.def("empty", &empty);
-    m.def("target", [] { return linconv::target_name(linconv::forced_target(-2)); });
+    m.def("target", [] { return linconv::target_name(linconv::target_in_use()); });
     m.def("best_target", [] { return linconv::target_name(linconv::best_target()); });
-    m.def("force_target", [](int target) {
-        return linconv::target_name(linconv::forced_target(target));
+    m.def("use_target", [](int target) {
+        return linconv::target_name(linconv::use_target(linconv::Target(target)));
     });
     m.def("threads", &linconv::threads_now);
 }

@@ -30,13 +30,18 @@ DECLARE(avx512)
 
 namespace {
 
-constexpr Index KEPT_BYTES = Index(64) << 20;       // scratch memory kept between calls
-constexpr double LEAST_WORK = 100e3;                // products that are worth waking a thread for
+constexpr Index KEPT_BYTES = Index(64) << 20;  // scratch memory kept between calls, by each thread
+constexpr double LEAST_WORK = 100e3;           // products that are worth waking a thread for
 
 struct Scratch {
     char* memory = nullptr;
     Index bytes = 0;
-    ~Scratch() { std::free(memory); }
+    void free() {
+        std::free(memory);
+        memory = nullptr;
+        bytes = 0;
+    }
+    ~Scratch() { free(); }
 };
 thread_local Scratch scratch;
 
@@ -53,7 +58,10 @@ const int at_fork = pthread_atfork(nullptr, nullptr, [] {
 
 struct Caller {
     int others = callers.fetch_add(1);
-    ~Caller() { callers.fetch_sub(1); }
+    ~Caller() {
+        callers.fetch_sub(1);
+        if (scratch.bytes > KEPT_BYTES) scratch.free();
+    }
 };
 
 Target widest() {
@@ -85,10 +93,9 @@ double products(const Problem<T>& problem) {
 }  // namespace
 
 char* scratch_memory(Index bytes) {
-    bytes = (bytes + 63) / 64 * 64;
-    if (scratch.bytes < bytes || scratch.bytes > bytes + KEPT_BYTES) {
-        std::free(scratch.memory);
-        scratch.bytes = 0;
+    bytes = (bytes + 64) / 64 * 64;
+    if (scratch.bytes < bytes) {
+        scratch.free();
         scratch.memory = static_cast<char*>(std::aligned_alloc(64, std::size_t(bytes)));
         if (!scratch.memory) throw std::bad_alloc();
         scratch.bytes = bytes;
@@ -114,10 +121,11 @@ int threads_now() {
 
 Target best_target() { return widest(); }
 
-Target forced_target(int target) {
+Target target_in_use() { return used; }
+
+Target use_target(Target target) {
     const Target best = widest();
-    if (target == -1) used = best;
-    if (target >= 0 && target <= int(best)) used = Target(target);
+    used = int(target) < int(best) ? target : best;
     return used;
 }
 

@@ -57,7 +57,8 @@ enum class Path : int {
 enum class Target : int { baseline = 0, avx2 = 1, avx512 = 2 };
 
 Target best_target();               // the widest that this processor and this build have
-Target forced_target(int target);   // sets it (-1: the widest, -2: no change); returns it
+Target target_in_use();
+Target use_target(Target target);  // or the widest there is; returns what is used from now on
 const char* target_name(Target target);
 int threads_now();                  // threads that a large call from this thread would use
 

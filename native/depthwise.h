@@ -19,8 +19,12 @@ class Depthwise : public Lattice<T> {
 
 public:
     static bool takes(const Problem<T>& p) {
+        double farthest = 0;  // tap from the first, in samples: the tables hold 32 bits
+        for (int axis = 0; axis < AXES; ++axis)
+            farthest += double(Span(p.axis[axis]).reach) *
+                        double(p.x_axis[axis] < 0 ? -p.x_axis[axis] : p.x_axis[axis]);
         return p.in_channels == 1 && p.out_channels == 1 && p.groups >= L && p.x_channel == 1 &&
-               p.y_channel == 1;
+               p.y_channel == 1 && farthest < 2e9;
     }
 
     Depthwise(const Problem<T>& problem, int threads) : Lattice<T>(problem) {
@@ -39,7 +43,7 @@ public:
         return bytes;
     }
 
-    // Where each tap lies from the first, in the image itself; the weights of a tap, all channels.
+    // The weights of each tap, all channels; where it lies, in the image itself.
     void prepare(char* memory) {
         const Problem<T>& p = problem_;
         T* weights = this->enter_combinations(memory);
@@ -51,15 +55,7 @@ public:
                         for (Index c = 0; c < p.groups; ++c)
                             weights[c] = *this->kernel_at(c, 0, 0, d, a, h, b, w, k);
         });
-        int* to = reinterpret_cast<int*>(weights);
-        this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
-            combinations_[i].offsets = to;
-            for (Index a = 0; a < d.taps; ++a)
-                for (Index b = 0; b < h.taps; ++b)
-                    for (Index k = 0; k < w.taps; ++k)
-                        *to++ = int(a * d.dilation * p.x_axis[0] + b * h.dilation * p.x_axis[1] +
-                                    k * w.dilation * p.x_axis[2]);
-        });
+        this->enter_offsets(reinterpret_cast<int*>(weights), p.x_axis[0], p.x_axis[1], p.x_axis[2]);
     }
 
     void run(Index task, char*) const {
@@ -88,8 +84,9 @@ private:
         const Problem<T>& p = problem_;
         const Index stride = span_[2].stride, size = p.axis[2].input_size;
         const Index ends = w.offset + (w.taps - 1) * w.dilation;  // sample of the last tap, output 0
-        const T* x = p.x + image * p.x_batch + (d.offset + z * span_[0].stride) * p.x_axis[0] +
-                     (h.offset + v * span_[1].stride) * p.x_axis[1] + w.offset * p.x_axis[2];
+        const T* x = p.x + image * p.x_batch + span_[2].base * p.x_axis[2] +
+                     (span_[0].base + z * span_[0].stride) * p.x_axis[0] +
+                     (span_[1].base + v * span_[1].stride) * p.x_axis[1];
         T* y = p.y + image * p.y_batch + (d.start + z * d.step) * p.y_axis[0] +
                (h.start + v * h.step) * p.y_axis[1] + w.start * p.y_axis[2];
         const Part planes = inside(0, d, z), lines = inside(1, h, v);
@@ -141,8 +138,13 @@ private:
                 f(Part{(plane + lines.first) * along, (plane + lines.last) * along});
                 continue;
             }
+            const Index runs = ceil_div(taps.last - taps.first, LONGEST_SUM);
             for (Index b = lines.first; b < lines.last; ++b)
-                f(Part{(plane + b) * along + taps.first, (plane + b) * along + taps.last});
+                for (Index r = 0; r < runs; ++r) {
+                    const Part run = part(taps.last - taps.first, runs, r);
+                    const Index from = (plane + b) * along + taps.first;
+                    f(Part{from + run.first, from + run.last});
+                }
         }
     }
 };

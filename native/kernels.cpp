@@ -8,9 +8,10 @@
 namespace linconv::LINCONV_TARGET {
 namespace {
 
-// Runs all tasks of a path: tables once, then tasks as threads become free.
+// Runs all tasks of a path: tables once, then tasks as threads become free. Returns false where the
+// result is lost, and another path must compute it.
 template <class P, class T>
-void run_all(const Problem<T>& problem, int threads) {
+bool run_all(const Problem<T>& problem, int threads) {
     P path(problem, threads);
     const Index tasks = path.tasks();
     const int team = int(smaller(threads, larger(1, tasks)));
@@ -21,7 +22,7 @@ void run_all(const Problem<T>& problem, int threads) {
     if (team == 1) {
         for (Index i = 0; i < path.shared_tasks(); ++i) path.share(i, memory + tables);
         for (Index task = 0; task < tasks; ++task) path.run(task, memory + tables);
-        return;
+        return !path.lost();
     }
     Index next = 0;
 #pragma omp parallel num_threads(team)
@@ -37,18 +38,20 @@ void run_all(const Problem<T>& problem, int threads) {
             path.run(task, own);
         }
     }
+    return !path.lost();
 }
 
 }  // namespace
 
 template <class T>
 void correlate(const Problem<T>& problem, Path path, int threads) {
-    if (path == Path::pixels) return run_all<Pixels<T>>(problem, threads);
+    bool done = false;
+    if (path == Path::pixels) done = run_all<Pixels<T>>(problem, threads);
     if (path == Path::channels && Depthwise<T>::takes(problem))
-        return run_all<Depthwise<T>>(problem, threads);
+        done = run_all<Depthwise<T>>(problem, threads);
     if (path == Path::spectra && Spectra<T>::takes(problem))
-        return run_all<Spectra<T>>(problem, threads);
-    run_all<Rows<T>>(problem, threads);  // takes everything
+        done = run_all<Spectra<T>>(problem, threads);
+    if (!done) run_all<Rows<T>>(problem, threads);  // takes everything
 }
 
 template void correlate<float>(const Problem<float>&, Path, int);

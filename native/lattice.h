@@ -14,11 +14,10 @@ struct Combination {
     const int* along = nullptr;    // of taps within a packed line
     const T* weights = nullptr;
     Index taps[AXES] = {};
-    Index padded = 0;  // taps along the last axis, with those of weight zero that fill a vector
-    Index all() const { return taps[0] * taps[1] * padded; }
+    Index all() const { return taps[0] * taps[1] * taps[2]; }
 };
 
-// One task: a band of one image, one group (or block of channels), some of the output channels.
+// One task: a band of one image, one group, some of the output channels.
 struct Task {
     Part band[AXES];
     Index image, group, part;
@@ -30,6 +29,8 @@ public:
     // Tables that threads fill together before the tasks begin, where a path has any.
     Index shared_tasks() const { return 0; }
     void share(Index, char*) const {}
+    // Whether numbers that are none (NaN, infinity) went where they do not belong.
+    bool lost() const { return false; }
 
 protected:
     const Problem<T>& problem_;
@@ -54,7 +55,7 @@ protected:
     T* enter_combinations(char* memory) {
         combinations_ = reinterpret_cast<Combination<T>*>(memory);
         each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
-            combinations_[i] = {nullptr, nullptr, nullptr, {d.taps, h.taps, w.taps}, w.taps};
+            combinations_[i] = {nullptr, nullptr, nullptr, {d.taps, h.taps, w.taps}};
         });
         return reinterpret_cast<T*>(memory + table_bytes());
     }
@@ -70,7 +71,7 @@ protected:
                     f(i++, axis[0].phase[d], axis[1].phase[h], axis[2].phase[w]);
     }
 
-    Task decode(Index task, Index groups) const {
+    Task decode(Index task) const {
         Task t;
         t.part = task % channel_parts_;
         task /= channel_parts_;
@@ -78,8 +79,8 @@ protected:
             t.band[axis] = bands_.stretch(span_, axis, task % bands_.parts[axis]);
             task /= bands_.parts[axis];
         }
-        t.group = task % groups;
-        t.image = task / groups;
+        t.group = task % problem_.groups;
+        t.image = task / problem_.groups;
         return t;
     }
 

@@ -1,4 +1,5 @@
-// Packing: lines of the input, of any strides, copied to where tiles read them side by side.
+// Packing: lines of the input, of any strides, copied to where tiles read them side by side; and
+// lines of the output that were computed phase by phase, copied to where they belong.
 #pragma once
 
 #include <cstring>
@@ -92,6 +93,32 @@ void pack_pixels(T* pixels, Index pitch, Index count, Index n, const T* line, In
                 for (Index j = i; j < i + block; ++j)
                     to[j * pitch + c] = c < n ? from[j * step + c * channel] : T(0);
         }
+    }
+}
+
+// Writes a stretch of finished lines, one for each phase of an axis, to its places in the output.
+template <class T>
+void interleave(T* y, Index sample, const Axis& axis, const T* from, Index pitch, Part wide,
+                bool add) {
+    const Phase* phase = axis.phase;
+    Index done = 0;
+    if (axis.phases == 2 && phase[0].step == 2 && sample == 1 && phase[0].start == 0 &&
+        phase[1].start == 1 && !add) {
+        const T* __restrict even = from;
+        const T* __restrict odd = from + pitch;
+        T* __restrict to = y + 2 * wide.first;
+        const Index last = smaller(wide.last, smaller(phase[0].count, phase[1].count));
+        done = larger(0, last - wide.first);
+        for (Index i = 0; i < done; ++i) {
+            to[2 * i] = even[i];
+            to[2 * i + 1] = odd[i];
+        }
+    }
+    for (Index w = 0; w < axis.phases; ++w, from += pitch) {
+        const Index count = smaller(wide.last, phase[w].count) - wide.first;
+        const Index step = phase[w].step * sample;
+        T* to = y + phase[w].start * sample + wide.first * step;
+        for (Index i = done; i < count; ++i) to[i * step] = add ? to[i * step] + from[i] : from[i];
     }
 }
 

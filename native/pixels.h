@@ -66,7 +66,7 @@ public:
 
     void run(Index number, char* scratch) const {
         const Problem<T>& p = problem_;
-        const Task task = this->decode(number, p.groups);
+        const Task task = this->decode(number);
         T* packed = reinterpret_cast<T*>(scratch);
         T* waiting = packed + packed_samples();
         const Part chosen = part(tiles_, channel_parts_, task.part);

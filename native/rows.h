@@ -56,8 +56,8 @@ public:
     Index shared_bytes() const {
         Index bytes = this->table_bytes();
         this->each_combination([&](Index, const Phase& d, const Phase& h, const Phase& w) {
-            const Index all = d.taps * h.taps * padded(w);
-            bytes += (bands_.channels * all + padded(w) + L) * sizeof(int);
+            const Index all = d.taps * h.taps * w.taps;
+            bytes += (bands_.channels * all + w.taps + L) * sizeof(int);
             bytes += kernels() * problem_.in_channels * all * sizeof(T);
         });
         return bytes;
@@ -67,7 +67,6 @@ public:
     void prepare(char* memory) {
         T* weights = this->enter_combinations(memory);
         this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
-            combinations_[i].padded = padded(w);
             combinations_[i].weights = weights;
             weights = fill_weights(weights, d, h, w);
         });
@@ -78,7 +77,7 @@ public:
     }
 
     void run(Index number, char* scratch) const {
-        const Task task = this->decode(number, problem_.groups);
+        const Task task = this->decode(number);
         const Part lines = task.band[1];
         T* packed = reinterpret_cast<T*>(scratch);
         T* waiting = packed + bands_.channels * volume_ + SPARE_LINES * line_;
@@ -115,29 +114,17 @@ private:
     Index tiles() const {
         return ceil_div(problem_.out_channels, kind_ == Kind::channels ? tall_ : 1);
     }
-    Index padded(const Phase& w) const {
-        return kind_ == Kind::wrapped ? ceil_div(w.taps, L) * L : w.taps;
-    }
-
-    // Whether the phases of an axis read neighbouring lines or samples, one of them enough of them.
-    bool neighbouring(int axis, Index least_taps) const {
-        const Axis& a = problem_.axis[axis];
-        Index most = 0;
-        for (Index p = 0; p < a.phases; ++p) {
-            if (a.phase[p].taps > 1 && a.phase[p].dilation != 1) return false;
-            most = larger(most, a.phase[p].taps);
-        }
-        return a.stride == 1 && most >= least_taps;
-    }
 
     void choose_tile() {
         const Index width = smaller(512, span_[2].outputs);
         const Index vectors = ceil_div(width, L);
         const bool one = problem_.out_channels == 1;
         kind_ = one ? Kind::lines : Kind::channels;
-        if (one && neighbouring(1, 3) && span_[1].outputs >= SHARED) {
+        const Axis &down = problem_.axis[1], &across = problem_.axis[2];
+        if (one && neighbouring(down, 3) && span_[1].outputs >= SHARED &&
+            most_taps(across) <= LONGEST_SUM) {
             kind_ = Kind::shared;
-        } else if (one && neighbouring(2, 2 * L) && span_[2].outputs >= 2 * SHARED * L) {
+        } else if (one && neighbouring(across, 2 * L) && span_[2].outputs >= 2 * SHARED * L) {
             kind_ = Kind::wrapped;
             unit_ = SHARED * L;
         }
@@ -167,22 +154,31 @@ private:
         return span_[2].stride * odd_lines(samples);
     }
 
+    // Per group and tile of output channels, all taps of a channel, then of the next. Those of one
+    // long line first as far as they fill vectors, then the rest of all.
     T* fill_weights(T* to, const Phase& d, const Phase& h, const Phase& w) const {
         const Problem<T>& p = problem_;
-        const Index step = w.tap_step * p.kernel_axis[2];
+        const Index whole = kind_ == Kind::wrapped ? w.taps / L * L : w.taps;
         for (Index g = 0; g < p.groups; ++g)
             for (Index t = 0; t < tiles(); ++t) {
                 const Part outs = part(p.out_channels, tiles(), t);
-                for (Index i = 0; i < p.in_channels; ++i)
-                    for (Index a = 0; a < d.taps; ++a)
-                        for (Index b = 0; b < h.taps; ++b) {
-                            const T* from = this->kernel_at(g, outs.first, i, d, a, h, b, w, 0);
-                            for (Index k = 0; k < w.taps; ++k, from += step)
-                                for (Index o = 0; o < outs.last - outs.first; ++o)
-                                    *to++ = from[o * p.kernel_out];
-                            for (Index k = w.taps; k < padded(w); ++k) *to++ = T(0);
-                        }
+                to = fill_taps(to, g, outs, d, h, w, {0, whole});
+                to = fill_taps(to, g, outs, d, h, w, {whole, w.taps});
             }
+        return to;
+    }
+    T* fill_taps(T* to, Index group, Part outs, const Phase& d, const Phase& h, const Phase& w,
+                 Part taps) const {
+        const Problem<T>& p = problem_;
+        const Index step = w.tap_step * p.kernel_axis[2];
+        for (Index i = 0; taps.first < taps.last && i < p.in_channels; ++i)
+            for (Index a = 0; a < d.taps; ++a)
+                for (Index b = 0; b < h.taps; ++b) {
+                    const T* from = this->kernel_at(group, outs.first, i, d, a, h, b, w, taps.first);
+                    for (Index k = taps.first; k < taps.last; ++k, from += step)
+                        for (Index o = 0; o < outs.last - outs.first; ++o)
+                            *to++ = from[o * p.kernel_out];
+                }
         return to;
     }
 
@@ -195,14 +191,15 @@ private:
     int* fill_offsets(Combination<T>& c, const Phase& d, const Phase& h, const Phase& w,
                       int* to) const {
         const bool shared = kind_ == Kind::shared, wrapped = kind_ == Kind::wrapped;
-        const Index lines = shared ? smaller(1, h.taps) : h.taps;
+        const Index lines = shared ? 1 : h.taps;
         c.offsets = to;
+        if (!c.all()) return to;  // a phase that sees no tap: its outputs are zero
         for (Index i = 0; i < bands_.channels; ++i)
             for (Index a = 0; a < d.taps; ++a)
                 for (Index b = 0; b < lines; ++b) {
                     const Index at = i * volume_ + ahead(d, 0, a) * plane_ + ahead(h, 1, b) * line_;
                     if (shared || wrapped)
-                        *to++ = int(at + (wrapped && w.taps ? within(w, 0) : 0));
+                        *to++ = int(at + (wrapped ? within(w, 0) : 0));
                     else
                         for (Index k = 0; k < w.taps; ++k) *to++ = int(at + within(w, k));
                 }
@@ -270,33 +267,8 @@ private:
         const Part chosen = outs(part(tiles(), channel_parts_, task.part));
         for (Index r = 0; r < rows; ++r)
             if (!by_channels || (chosen.first <= r && r < chosen.last))
-                interleave(y + r * pitch, waiting + r * axis.phases * out_pitch_, wide, adding);
-    }
-
-    // Writes finished lines of all phases to their places in the output.
-    void interleave(T* y, const T* from, Part wide, bool add) const {
-        const Axis& across = problem_.axis[2];
-        const Index sample = problem_.y_axis[2];
-        const Phase* phase = across.phase;
-        Index done = 0;
-        if (across.phases == 2 && phase[0].step == 2 && sample == 1 && phase[0].start == 0 &&
-            phase[1].start == 1 && !add) {
-            const T* __restrict even = from;
-            const T* __restrict odd = from + out_pitch_;
-            T* __restrict to = y + 2 * wide.first;
-            done = larger(0, smaller(wide.last, smaller(phase[0].count, phase[1].count)) -
-                                 wide.first);
-            for (Index i = 0; i < done; ++i) {
-                to[2 * i] = even[i];
-                to[2 * i + 1] = odd[i];
-            }
-        }
-        for (Index w = 0; w < across.phases; ++w, from += out_pitch_) {
-            const Index count = smaller(wide.last, phase[w].count) - wide.first;
-            const Index step = phase[w].step * sample;
-            T* to = y + phase[w].start * sample + wide.first * step;
-            for (Index i = done; i < count; ++i) to[i * step] = add ? to[i * step] + from[i] : from[i];
-        }
+                interleave(y + r * pitch, problem_.y_axis[2], axis,
+                           waiting + r * axis.phases * out_pitch_, out_pitch_, wide, adding);
     }
 
     // The output channels of some tiles.
@@ -323,20 +295,33 @@ private:
             }
             return;
         }
-        weights += channels.first * all;
-        // Kernel lines stay whole; a kernel longer than a run is cut between its lines.
-        const bool wrapped = kind_ == Kind::wrapped;
-        const Index along = wrapped ? L : c.padded;
-        const Index kernel_lines = wrapped ? c.padded / L : c.taps[1];
-        const Index kernel_taps = kernel_lines * along;
-        const Index kernels = n * all / kernel_taps;
-        const Index at_once = larger(1, LONGEST_SUM / kernel_taps);
-        const Index cuts = smaller(kernel_lines, ceil_div(kernel_taps, LONGEST_SUM));
-        for (Index k = 0; k < kernels; k += at_once)
+        const Index kernels_before = channels.first * c.taps[0], count = n * c.taps[0];
+        if (kind_ == Kind::shared) {
+            overlapping(x, c, count, c.taps[1], c.taps[2], weights + channels.first * all, tall, out,
+                        ahead);
+            return;
+        }
+        // A long kernel along one line: whole vectors of its taps as kernel lines, then the rest.
+        const Index rest = c.taps[2] % L, whole = c.taps[2] - rest;
+        const Index before = kernels_before * c.taps[1], lines = count * c.taps[1];
+        if (whole) overlapping(x, c, lines, whole / L, L, weights + before * whole, 1, out, ahead);
+        if (whole) out.add = true;
+        weights += p.in_channels * c.taps[0] * c.taps[1] * whole;
+        if (rest)
+            overlapping(x + whole, c, lines, 1, rest, weights + before * rest, 1, out, ahead);
+    }
+
+    // Kernels, one per entry of the offsets, of `lines` lines of `along` taps each, whose windows
+    // overlap. A kernel longer than a run is cut between its lines.
+    void overlapping(const T* x, const Combination<T>& c, Index count, Index lines, Index along,
+                     const T* weights, Index tall, Out<T> out, Ahead& ahead) const {
+        const Index taps = lines * along, at_once = larger(1, LONGEST_SUM / taps);
+        const Index cuts = smaller(lines, ceil_div(taps, LONGEST_SUM));
+        for (Index k = 0; k < count; k += at_once)
             for (Index r = 0; r < cuts; ++r, out.add = true) {
-                const Part lines = part(kernel_lines, cuts, r);
-                const Part taken{k, smaller(kernels, k + at_once)};
-                overlapping(x, c, taken, lines, kernel_lines, along, weights, tall, out, ahead);
+                const Part some = part(lines, cuts, r);
+                overlapping_run(x, c, {k, smaller(count, k + at_once)}, some, along,
+                                weights + k * taps + some.first * along, tall, out, ahead);
             }
     }
 
@@ -380,21 +365,20 @@ private:
         }
     }
 
-    // Tiles of lines whose windows overlap, over some kernels or some lines of one kernel.
-    void overlapping(const T* x, const Combination<T>& c, Part kernels, Part lines,
-                     Index kernel_lines, Index along, const T* weights, Index tall,
-                     Out<T> out, Ahead& ahead) const {
+    // The same over one run: some kernels, or some lines of one.
+    void overlapping_run(const T* x, const Combination<T>& c, Part kernels, Part lines, Index along,
+                         const T* weights, Index tall, Out<T> out, Ahead& ahead) const {
         const bool wrapped = kind_ == Kind::wrapped;
         const Index step = wrapped ? L : line_;
         const Pieces tiles(ceil_div(out.count, unit_), wide_);
-        weights += (kernels.first * kernel_lines + lines.first) * along;
         x += lines.first * step;
         out.lines = tall;
         for (Index i = 0; i < tiles.parts; ++i) {
             const Index wide = tiles.size(i);
-            const SharedTile<T> tile = overlapping_tiles<T>(wide, wrapped);
-            tile(x, step, c.offsets + kernels.first, kernels.last - kernels.first,
-                 lines.last - lines.first, c.along, along, weights, out);
+            overlapping_tiles<T>(wide, wrapped)(x, step, c.offsets + kernels.first,
+                                                kernels.last - kernels.first,
+                                                lines.last - lines.first, c.along, along, weights,
+                                                out);
             ahead.fetch();
             x += wide * unit_;
             out.y += wide * unit_;

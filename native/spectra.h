@@ -4,8 +4,9 @@
 #pragma once
 
 #include <cmath>
+#include <cstring>
 
-#include "rows.h"
+#include "lattice.h"
 
 namespace linconv::LINCONV_TARGET {
 
@@ -105,6 +106,7 @@ class Spectra : public Lattice<T> {
     Index rows_;                        // kernel lines
     T* roots_ = nullptr;
     T* kernels_ = nullptr;
+    mutable int lost_ = 0;
 
 public:
     static bool takes(const Problem<T>& p) {
@@ -183,9 +185,12 @@ public:
         }
     }
 
+    // A transform carries a NaN to all samples of its line, where a window would not.
+    bool lost() const { return lost_; }
+
     void run(Index number, char* scratch) const {
         const Problem<T>& p = problem_;
-        const Task task = this->decode(number, p.groups);
+        const Task task = this->decode(number);
         T* in = reinterpret_cast<T*>(scratch);
         T* out = in + p.in_channels * planes_ * spectrum(lines_);
         V* work = reinterpret_cast<V*>(out + spectrum(out_lines_));
@@ -199,6 +204,10 @@ public:
                 const T* plane =
                     in + (z - task.band[0].first) * span_[0].stride * spectrum(lines_);
                 for (Index k = 0; k <= half_; ++k) products(plane, kernel, k, task, out);
+                if (!finite(out, task)) {
+#pragma omp atomic write
+                    lost_ = 1;
+                }
                 write_lines(out, task, z, o, work);
             }
     }
@@ -213,7 +222,7 @@ private:
     // The power of two with the least work per sample that does not wrap around.
     void choose_length() {
         double best = 0;
-        for (Index length = 32; length <= 1024 || !best; length *= 2) {
+        for (Index length = 32; length <= larger(1024, 4 * span_[2].reach); length *= 2) {
             const Index valid = length - span_[2].reach + 1;
             if (valid < 1) continue;
             const double tiles = double(ceil_div(width_, valid));
@@ -298,6 +307,13 @@ private:
     using Sums = void (*)(const Spectra&, const T*, const T*, T*);
     static constexpr Sums sums_[8] = {sums<1>, sums<2>, sums<3>, sums<4>,
                                       sums<5>, sums<6>, sums<7>, sums<8>};
+
+    // The sums of all lines: finite where all that was transformed is.
+    bool finite(const T* out, const Task& task) const {
+        for (Index h = 0; h < task.band[1].last - task.band[1].first; ++h)
+            if (!(out[h] - out[h] == T(0))) return false;
+        return true;
+    }
 
     void write_lines(const T* out, const Task& task, Index z, Index o, V* work) const {
         const Problem<T>& p = problem_;

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import linconv as lc
+from linconv import engines
 from linconv.engines import choice, native_engine
 from linconv.engines.choice import Choice, choose, engine_in_use, paths
 from linconv.errors import LinconvError
@@ -17,16 +18,22 @@ F32 = np.dtype(np.float32)
 NATIVE = pytest.mark.skipif(not native_engine.available(), reason="needs the native engine")
 
 
+def forget() -> None:
+    """Let nothing that was chosen before be taken again."""
+    choose.cache_clear()
+    engines._operation.cache_clear()
+
+
 @pytest.fixture
 def forced(monkeypatch):
     """Force an engine as the environment variable does, for one test."""
 
     def force(engine: str | None) -> None:
-        choose.cache_clear()
+        forget()
         monkeypatch.setattr(choice, "FORCED", engine)
 
     yield force
-    choose.cache_clear()
+    forget()
 
 
 def test_the_cheapest_path_that_can_is_taken():
@@ -102,6 +109,9 @@ def test_four_axes_are_left_to_numpy():
     op = lc.Conv(np.ones((2, 2, 2, 2)), (3, 3, 3, 3))
     assert op.explain().path == "windows"
     assert "more than 3 spatial axes" in op.explain().reason
+    wide = lc.Conv(np.ones((3, 3)), (16, 16), dilation=10_000, padding=10_000)
+    assert wide.explain().path == "windows"
+    assert "windows that span (20001, 20001) samples" in wide.explain().reason
 
 
 @pytest.mark.parametrize("value", ["numpy", "native"])
@@ -143,6 +153,12 @@ def test_explanations_are_of_the_direction():
             "cycles": told.cycles,
         }
     assert op.explain().cycles != op.T.explain().cycles
+
+
+@NATIVE
+def test_unknown_instruction_set_is_refused():
+    with pytest.raises(LinconvError, match="target must be .*avx2"):
+        native_engine.use_target("avx")
 
 
 def test_every_path_is_described_and_is_a_form():

@@ -53,8 +53,8 @@ class Conv(LinearMap):
     Notes
     -----
     Exact up to rounding. Applying costs one multiplication and addition per output sample,
-    kernel sample and input channel of its group (fewer where long kernels go by transforms), and a
-    padded copy of the input only where padding is not zeros; the matrix is
+    kernel sample and input channel of its group (fewer where long kernels go by transforms), and,
+    where padding is not zeros or NumPy computes, a padded copy of the input; the matrix is
     never formed.
 
     Examples

@@ -71,4 +71,17 @@ def _operation(
         return native_engine.operation(path, geometry, channels_last, transposed=transposed)
     engine = fft_engine if path == "fft" else numpy_engine
     function = engine.correlate_transpose if transposed else engine.correlate
-    return lambda array, kernel: function(array, kernel, geometry, channels_last)
+    if path != "fft":
+        return lambda array, kernel: function(array, kernel, geometry, channels_last)
+
+    def by_transforms(array: Array, kernel: Array) -> Array:
+        with np.errstate(invalid="ignore", over="ignore"):
+            result: Array = function(array, kernel, geometry, channels_last)
+        if np.isfinite(result).all():
+            return result
+        # A transform carries a NaN to the whole tile, where a window would not.
+        cycles = choose(geometry, channels_last, transposed=transposed, dtype=dtype).cycles
+        direct = min(set(cycles) - {"fft"}, key=cycles.__getitem__)
+        return _operation(direct, geometry, channels_last, transposed, dtype)(array, kernel)
+
+    return by_transforms

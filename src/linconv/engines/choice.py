@@ -126,8 +126,9 @@ def choose(
         return Choice("fft", f"{taps} taps a window are many: spectra cost less", cycles)
     if direct == "windows" and engine_in_use()[0] == "native":
         many = f"more than {native_engine.MOST_AXES} spatial axes"
-        reason = f"the native engine has no path for {many}" if "rows" not in able else "cheapest"
-        return Choice(direct, reason, cycles)
+        if g.ndim <= native_engine.MOST_AXES:
+            many = f"windows that span {g.effective_kernel_size} samples"
+        return Choice(direct, f"the native engine has no good path for {many}", cycles)
     return Choice(direct, f"the cheapest direct way of {engine_in_use()[0]}", cycles)
 
 
@@ -178,7 +179,7 @@ def _spectra_cycles(g: Geometry, transposed: bool, lanes: int, inputs: int, outp
     size = g.input_size if transposed else g.output_size
     reach, kernel_lines = g.effective_kernel_size[-1], prod(g.kernel_size[:-1])
     lines, best = prod(size[:-1]), float("inf")
-    for power in range(5, 11 if reach <= 2**10 else reach.bit_length() + 2):
+    for power in range(5, max(1024, 4 * reach).bit_length()):
         length = 2**power
         valid = length - reach + 1
         if valid < 1:

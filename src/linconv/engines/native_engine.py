@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from linconv.arguments import choice
 from linconv.engines.arrays import Array
 from linconv.geometry import Geometry
 from linconv.phases import Phase
@@ -48,6 +49,8 @@ PATHS = ("rows", "pixels", "channels", "spectra")
 """The kernels' own names for the ways to compute, in the order of their numbers there."""
 LARGE = 2**20
 """Bytes from which a result's memory is kept for the next one when it is let go."""
+MOST_PACKED = 2**26
+"""Bytes that a band of the input may take when packed, at the least."""
 TARGETS = {"baseline": 16, "avx2": 32, "avx512": 64}
 """Instruction sets and the bytes of a vector, in the order of their numbers in the kernels."""
 
@@ -77,7 +80,9 @@ def use_target(name: str | None) -> str:
 
     Results then differ by rounding: the wider ones multiply and add in one step.
     """
-    return str(_native.force_target(-1 if name is None else list(TARGETS).index(name)))
+    names = tuple(TARGETS)
+    wanted = names[-1] if name is None else choice("target", name, names)
+    return str(_native.use_target(names.index(wanted)))
 
 
 def vector_bytes() -> int:
@@ -89,7 +94,8 @@ def fits(path: str, geometry: Geometry, channels_last: bool) -> bool:
     """Return whether a path can compute a geometry.
 
     "channels" takes depthwise layers with channels last, at least a vector of them; "spectra"
-    layers without stride.
+    layers without stride. The others pack what their windows span, which must not be too much:
+    far apart taps on a small image span mostly zeros.
     """
     g = geometry
     if g.ndim > MOST_AXES:
@@ -97,6 +103,11 @@ def fits(path: str, geometry: Geometry, channels_last: bool) -> bool:
     if path == "channels":
         depthwise = g.groups == g.in_channels == g.out_channels
         return channels_last and depthwise and g.groups >= vector_bytes() // 4
+    spans = [reach + 16 * s for reach, s in zip(g.effective_kernel_size, g.stride, strict=True)]
+    spans[-1] += 1024 * g.stride[-1]
+    channels = max(g.in_channels, g.out_channels) // g.groups if path == "spectra" else 1
+    if 8 * prod(spans) * channels > MOST_PACKED:
+        return False
     return path != "spectra" or max(g.stride) == 1
 
 

@@ -13,7 +13,7 @@ def threads() -> int:
     """Return the number of threads that a large computation may use now.
 
     `OMP_NUM_THREADS` and `threadpoolctl.threadpool_limits` are honoured where the native engine is
-    built; without it, the environment variable alone.
+    built with OpenMP (without OpenMP it has one thread); without the engine, the variable alone.
     """
     if native_engine.available():
         return native_engine.threads()
