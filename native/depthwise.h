@@ -110,10 +110,19 @@ private:
         const Index channels = p.groups, step = span_[2].stride * p.x_axis[2];
         const bool none = planes.first >= planes.last || lines.first >= lines.last ||
                           taps.first >= taps.last;
+        const T* const next =
+            none ? nullptr : x + c.offsets[((planes.last - 1) * c.taps[1] + lines.last - 1) *
+                                           c.taps[2] + taps.last - 1] + pixels * step;
         for (Index at = 0; at < channels;) {
             const Index wide = channels >= 2 * L && channels - at > L ? 2 : 1;
             at = smaller(at, channels - wide * L);
             const auto tile = depthwise_tiles<T>(pixels, wide);
+            // What the next pixels read last, from memory: their line below.
+            if (next)
+                for (Index i = 0; i < pixels; ++i) {
+                    __builtin_prefetch(next + i * step + at);
+                    __builtin_prefetch(y + (pixels + i) * y_step + at, 1);
+                }
             Out<T> out{y + at, y_step, wide * L, false};
             if (none) tile(x, step, c.offsets, 0, c.weights, channels, out);
             each_run(c, planes, lines, taps, [&](Part run) {
