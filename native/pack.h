@@ -8,6 +8,27 @@
 
 namespace linconv::LINCONV_TARGET {
 
+// Copies samples that lie together, or writes zeros. Lines are often short, and a call of the C
+// library would take longer than its work.
+template <class T>
+inline INLINE void copy(T* __restrict to, const T* __restrict from, Index n) {
+    constexpr Index L = Lanes<T>::count;
+    if (n >= 64 * L) {
+        std::memcpy(to, from, n * sizeof(T));
+        return;
+    }
+    Index i = 0;
+    for (; i + L <= n; i += L) store(to + i, load(from + i));
+    for (; i < n; ++i) to[i] = from[i];
+}
+template <class T>
+inline INLINE void zero(T* to, Index n) {
+    constexpr Index L = Lanes<T>::count;
+    Index i = 0;
+    for (; i + L <= n; i += L) store(to + i, Vector<T>{});
+    for (; i < n; ++i) to[i] = T(0);
+}
+
 // Copies samples first, first + 1, ... of a line of `size` samples into `stride` rows, every
 // stride-th sample in one of them; zeros where there is no sample, and up to `pitch`.
 template <class T>
@@ -18,19 +39,19 @@ void pack_line(T* rows, Index pitch, const T* line, Index step, Index size, Inde
         const Index end = stride == 1 ? size - first : ceil_div(size - first, stride);
         const Index low = line ? smaller(pitch, larger(0, before)) : pitch;
         const Index high = line ? larger(low, smaller(pitch, end)) : low;
-        std::memset(rows, 0, low * sizeof(T));
+        zero(rows, low);
         if (low < high) {
             const T* __restrict from = line + (first + low * stride) * step;
             T* __restrict to = rows + low;
             const Index n = high - low;
             if (step == 1 && stride == 1)
-                std::memcpy(to, from, n * sizeof(T));
+                copy(to, from, n);
             else if (step == 1 && stride == 2)
                 for (Index i = 0; i < n; ++i) to[i] = from[2 * i];
             else
                 for (Index i = 0; i < n; ++i) to[i] = from[i * stride * step];
         }
-        std::memset(rows + high, 0, (pitch - high) * sizeof(T));
+        zero(rows + high, pitch - high);
     }
 }
 
@@ -55,15 +76,6 @@ struct Ahead {
         }
     }
 };
-
-// Copies samples that lie together: short stretches, for which a call would take longer.
-template <class T>
-inline void copy(T* __restrict to, const T* __restrict from, Index n) {
-    constexpr Index L = Lanes<T>::count;
-    Index i = 0;
-    for (; i + L <= n; i += L) store(to + i, load(from + i));
-    for (; i < n; ++i) to[i] = from[i];
-}
 
 // Copies `n` channels of samples first, first + 1, ... of a line of `size` samples into pixels of
 // `pitch` samples each; zeros where there is no sample, and after the channels.

@@ -16,6 +16,7 @@ class Rows : public Lattice<T> {
     enum class Kind { channels, lines, shared, wrapped };
     // Packed lines that a tile of SHARED lines may read (not use) where a band has fewer.
     static constexpr Index SPARE_LINES = SHARED;
+    static constexpr Index SHORT_LINE = 192;  // bytes
 
     using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::bands_;
     using Lattice<T>::channel_parts_, Lattice<T>::combinations_;
@@ -83,12 +84,16 @@ public:
         T* waiting = packed + bands_.channels * volume_ + SPARE_LINES * line_;
         for (Index c = 0; c < problem_.in_channels; c += bands_.channels) {
             const Part channels{c, smaller(problem_.in_channels, c + bands_.channels)};
-            Index ready = 0;  // input lines that are packed: just before they are read
+            // Lines are packed just before they are read, but short ones of many channels all at
+            // once: memory gives long stretches faster.
+            const bool at_once = problem_.in_channels > 1 &&
+                                 needed(task.band, 2) * Index(sizeof(T)) < SHORT_LINE;
+            Index ready = 0;
             for (Index v = lines.first; v < lines.last; v += step()) {
                 const Index last = smaller(lines.last, v + step());
-                const Index needed = span_[1].needed(last - lines.first);
-                pack(packed, task, channels, {ready, needed});
-                ready = larger(ready, needed);
+                const Index reached = span_[1].needed((at_once ? lines.last : last) - lines.first);
+                pack(packed, task, channels, {ready, reached});
+                ready = larger(ready, reached);
                 const Index tiles = ceil_div(task.band[2].last - task.band[2].first, wide_ * unit_) *
                                     (task.band[0].last - task.band[0].first);
                 Ahead ahead = this->lines_ahead(
