@@ -26,6 +26,9 @@ struct Task {
 template <class T>
 class Lattice {
 public:
+    Index tasks() const {
+        return problem_.batch * problem_.groups * bands_.count() * channel_parts_;
+    }
     // Tables that threads fill together before the tasks begin, where a path has any.
     Index shared_tasks() const { return 0; }
     void share(Index, char*) const {}
@@ -45,6 +48,11 @@ protected:
 
     Index count_combinations() const {
         return problem_.axis[0].phases * problem_.axis[1].phases * problem_.axis[2].phases;
+    }
+
+    // Cuts the tiles of output channels where bands are fewer than threads want; changes no sum.
+    void cut_channels(Index tiles, int threads) {
+        if (threads > 1) channel_parts_ = smaller(tiles, ceil_div(TASKS_PER_THREAD * threads, tasks()));
     }
 
     // The table of combinations, at the start of the memory that all threads read, and what is left

@@ -30,18 +30,13 @@ public:
         vectors_ = ceil_div(problem.out_channels, L);
         tiles_ = ceil_div(vectors_, 2);
         cut_for_threads(bands_, span_, problem.batch * problem.groups, threads);
-        const Index tasks = problem.batch * problem.groups * bands_.count();
-        if (threads > 1)
-            channel_parts_ = smaller(tiles_, ceil_div(TASKS_PER_THREAD * threads, tasks));
+        this->cut_channels(tiles_, threads);
         depth_ = bands_.channels;
         line_ = depth_ * larger(1, span_[2].needed(bands_.longest[2]));
         plane_ = line_ * larger(1, span_[1].needed(bands_.longest[1]));
         waits_ = problem.y_channel != 1;
     }
 
-    Index tasks() const {
-        return problem_.batch * problem_.groups * bands_.count() * channel_parts_;
-    }
     Index thread_bytes() const {
         return (packed_samples() + (waits_ ? bands_.longest[2] * 2 * L : 0)) * sizeof(T);
     }

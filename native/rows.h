@@ -41,14 +41,9 @@ public:
         plane_ = line_ * larger(1, span_[1].needed(bands_.longest[1]));
         volume_ = odd_lines(plane_ * larger(1, span_[0].needed(bands_.longest[0])));
         if (waits) out_pitch_ = ceil_div(bands_.longest[2], unit_) * unit_;
-        const Index tasks = problem.batch * problem.groups * bands_.count();
-        if (threads > 1)
-            channel_parts_ = smaller(tiles(), ceil_div(TASKS_PER_THREAD * threads, tasks));
+        this->cut_channels(tiles(), threads);
     }
 
-    Index tasks() const {
-        return problem_.batch * problem_.groups * bands_.count() * channel_parts_;
-    }
     Index thread_bytes() const {
         const Index rows = kind_ == Kind::channels ? problem_.out_channels : tall_;
         const Index waiting = rows * problem_.axis[2].phases * out_pitch_;

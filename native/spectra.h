@@ -137,7 +137,6 @@ public:
         planes_ = span_[0].needed(bands_.longest[0]);
     }
 
-    Index tasks() const { return problem_.batch * problem_.groups * bands_.count(); }
     Index thread_bytes() const {
         return (problem_.in_channels * planes_ * spectrum(lines_) + spectrum(out_lines_) +
                 (2 * length_ + length_ + 8) * L) *

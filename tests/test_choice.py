@@ -71,6 +71,12 @@ def test_large_kernels_go_by_spectra_also_without_the_native_engine(forced):
     assert choose(g.replace(kernel_size=3), False, transposed=False, dtype=F32).path == "windows"
 
 
+@NATIVE
+def test_transforms_along_a_line_are_told():
+    told = lc.Conv(np.ones((31, 31), np.float32), (256, 256), padding="same").explain()
+    assert (told.path, "31 taps along a line are many" in told.reason) == ("spectra", True)
+
+
 def test_forced_engine_is_used_and_told(forced):
     forced("numpy")
     engine, reason = engine_in_use()

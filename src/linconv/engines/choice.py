@@ -129,6 +129,9 @@ def choose(
         if g.ndim <= native_engine.MOST_AXES:
             many = f"windows that span {g.effective_kernel_size} samples"
         return Choice(direct, f"the native engine has no good path for {many}", cycles)
+    if direct == "spectra":
+        reason = f"{g.kernel_size[-1]} taps along a line are many: transforming the line costs less"
+        return Choice(direct, reason, cycles)
     return Choice(direct, f"the cheapest direct way of {engine_in_use()[0]}", cycles)
 
 
