@@ -11,6 +11,10 @@ import pytest
 # Keras reads its backend when it is imported, and JAX its platform.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Workers share the cores: more threads than cores would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The same examples in every run: a red run can be repeated, and no run is slower by chance.
 hypothesis.settings.register_profile(
