@@ -51,6 +51,7 @@ enum class Path : int {
     pixels = 1,    // vectors across output channels; any layout, many channels at home
     channels = 2,  // vectors across the channels of a depthwise layer, channels last
     spectra = 3,   // transforms along the last axis, stride 1: long kernels
+    winograd = 4,  // fewer products: two axes, short kernels, many channels
 };
 
 // Instruction sets, narrowest first; the same sources are compiled for each.

@@ -4,6 +4,7 @@
 #include "pixels.h"
 #include "rows.h"
 #include "spectra.h"
+#include "winograd.h"
 
 namespace linconv::LINCONV_TARGET {
 namespace {
@@ -51,6 +52,8 @@ void correlate(const Problem<T>& problem, Path path, int threads) {
         done = run_all<Depthwise<T>>(problem, threads);
     if (path == Path::spectra && Spectra<T>::takes(problem))
         done = run_all<Spectra<T>>(problem, threads);
+    if (path == Path::winograd && Winograd<T>::takes(problem))
+        done = run_all<Winograd<T>>(problem, threads);
     if (!done) run_all<Rows<T>>(problem, threads);  // takes everything
 }
 

@@ -53,9 +53,10 @@ def test_the_cheapest_path_that_can_is_taken():
     ("path", "options", "last"),
     [
         ("rows", {"kernel_size": 3}, False),
-        ("pixels", {"kernel_size": 3, "in_channels": 64, "out_channels": 64}, True),
+        ("pixels", {"kernel_size": 5, "in_channels": 64, "out_channels": 64}, True),
         ("channels", {"kernel_size": 3, "in_channels": 64, "out_channels": 64, "groups": 64}, True),
         ("spectra", {"kernel_size": 31}, False),
+        ("winograd", {"kernel_size": 3, "in_channels": 64, "out_channels": 64}, True),
     ],
 )
 def test_each_path_is_at_home_somewhere(path, options, last):
@@ -75,6 +76,12 @@ def test_large_kernels_go_by_spectra_also_without_the_native_engine(forced):
 def test_transforms_along_a_line_are_told():
     told = lc.Conv(np.ones((31, 31), np.float32), (256, 256), padding="same").explain()
     assert (told.path, "31 taps along a line are many" in told.reason) == ("spectra", True)
+
+
+@NATIVE
+def test_fewer_products_are_told():
+    told = lc.Conv(np.ones((3, 3, 64, 64), np.float32), (32, 32, 64), padding="same").explain()
+    assert (told.path, "saves products" in told.reason) == ("winograd", True)
 
 
 def test_forced_engine_is_used_and_told(forced):

@@ -82,7 +82,25 @@ def made_to_fit(engine, case: Case) -> Case:
     if path == "channels":
         many = 17
         return replace(case, channels=(many, many), groups=many, data_format="channels_last")
+    if path == "winograd":
+        return with_short_kernels(case)
     return replace(case, stride=1) if path == "spectra" else case
+
+
+def with_short_kernels(case: Case) -> Case:
+    """The case on its first and last axis: strides one and two, two to three taps a residue."""
+
+    def ends(value):
+        return (value[0], value[-1]) if isinstance(value, tuple) else value
+
+    layer = case.layer
+    stride = tuple(1 + s % 2 for s in ends(layer.stride))
+    kernel = tuple(
+        s + 1 + k % (2 * s) for k, s in zip(ends(layer.kernel_size), stride, strict=True)
+    )
+    size = tuple(n + 9 for n in ends(case.input_size))
+    options = {"padding": ends(case.padding), "padding_mode": "zeros", "dilation": 1}
+    return replace(case, input_size=size, kernel_size=kernel, stride=stride, **options)
 
 
 @BY_ENGINE

@@ -23,6 +23,8 @@ def test_tails_of_every_length(dtype, length):
         Geometry((length,), length, padding="same"),
         Geometry((4, length), 3, stride=2, padding=1),
         Geometry((length + 4,), 3, stride=3, dilation=2),
+        Geometry((6, length + 3), (3, 4), stride=(1, 2), padding=(1, 2), in_channels=3),
+        Geometry((length + 3, 7), (3, 2), padding=(2, 1), out_channels=5),
         Geometry((5, 9), 3, padding=1, in_channels=length, out_channels=length, groups=length),
         Geometry((4, 5), 3, padding=1, in_channels=2, out_channels=length),
         Geometry((4, 5), 2, in_channels=length, out_channels=3),

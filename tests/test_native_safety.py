@@ -26,8 +26,9 @@ def test_results_do_not_depend_on_threads(path, last):
     channels = {"in_channels": 24, "out_channels": 24, "groups": 24}
     dense = {"in_channels": 12, "out_channels": 20}
     one = {"in_channels": 1, "out_channels": 1}
-    for options in (channels, dense, one):
-        g = Geometry((61, 83), 5, padding=2, **options)
+    short = dense | {"kernel_size": 3}
+    for options in (channels, dense, one, short, short | {"stride": 2}):
+        g = Geometry((61, 83), **{"kernel_size": 5, "padding": 2, **options})
         if not native_engine.fits(path, g, last):
             continue
         given = arrays(g, last, "float32", batch=2)
@@ -106,7 +107,7 @@ class TestGuardPages:
                 for one, other in zip(plain, inside, strict=True):
                     np.testing.assert_array_equal(one, other)
         for width in range(1, 40):
-            g = Geometry((3, width), (2, 3), padding=2, in_channels=3, out_channels=3, groups=3)
+            g = Geometry((4, width), (2, 3), padding=2, in_channels=3, out_channels=3, groups=3)
             for last in (True, False):
                 if native_engine.fits(path, g, last):
                     given = (self.guarded(a, at_end=at_end) for a in arrays(g, last, dtype))

@@ -92,8 +92,8 @@ def forms(op: Conv | ConvTranspose) -> dict[str, LinearMap]:
     -------
     dict of str to LinearMap
         ``direct``, ``matrix``, ``sparse``, ``im2col``, ``factors``; every path that the engines
-        could take (``rows``, ``pixels``, ``channels`` and ``spectra`` of the native engine,
-        ``windows`` and ``fft`` of NumPy and SciPy); for a transposed convolution also
+        could take (``rows``, ``pixels``, ``channels``, ``spectra`` and ``winograd`` of the native
+        engine, ``windows`` and ``fft`` of NumPy and SciPy); for a transposed convolution also
         ``dilated`` and ``polyphase`` (told in `DESCRIPTIONS`). Forms that would take more than
         1 GiB (dense) or 8 GiB (sparse) are left out; `compare` says so.
 

@@ -26,6 +26,7 @@ DESCRIPTIONS = {
     "pixels": "native: vectors across output channels, the channels of a pixel side by side",
     "channels": "native: vectors across the channels of a depthwise layer",
     "spectra": "native: transforms along the last axis, direct sums along the others",
+    "winograd": "native: short kernels by their values at four points, fewer products",
     "windows": "NumPy: blocks of windows times the kernel, by BLAS",
     "fft": "SciPy: products of spectra, in tiles that overlap",
 }
@@ -132,6 +133,9 @@ def choose(
     if direct == "spectra":
         reason = f"{g.kernel_size[-1]} taps along a line are many: transforming the line costs less"
         return Choice(direct, reason, cycles)
+    if direct == "winograd":
+        reason = "a short kernel of many channels: transforming tiles of samples saves products"
+        return Choice(direct, reason, cycles)
     return Choice(direct, f"the cheapest direct way of {engine_in_use()[0]}", cycles)
 
 
@@ -160,6 +164,9 @@ def _cycles(
         return each * wasted / (0.9 if outputs > lanes else 0.7) + parts * turned * (read + written)
     if path == "spectra":
         return parts * _spectra_cycles(g, transposed, lanes, inputs, outputs)
+    if path == "winograd":
+        turned = 0.5 if channels_last else 2.0
+        return parts * (_winograd_cycles(g, transposed, lanes) + turned * (read + written))
     width = g.input_size[-1] // g.stride[-1] if transposed else g.output_size[-1]
     wasted = -(-max(1, width) // lanes) * lanes / max(1, width)
     rate = 0.9
@@ -196,6 +203,32 @@ def _spectra_cycles(g: Geometry, transposed: bool, lanes: int, inputs: int, outp
         )
         best = min(best, total + kernel_lines * inputs * outputs * transform)
     return g.groups * best
+
+
+def _winograd_cycles(g: Geometry, transposed: bool, lanes: int) -> float:
+    """Estimate the cycles of transforms (kernel, input, result) and products at pairs of points.
+
+    Per axis a tile takes four products a residue of the stride, less those that are zero, as in
+    `native/winograd.h`.
+    """
+    inputs, outputs = g.in_channels // g.groups, g.out_channels // g.groups
+    written = g.output_size
+    if transposed:
+        inputs, outputs = outputs, inputs
+        written = tuple(-(-size // s) for size, s in zip(g.input_size, g.stride, strict=True))
+    tiles = products = 1
+    for n, k, s in zip(written, g.kernel_size, g.stride, strict=True):
+        taps = -(-k // s)
+        across = -(-n // (5 - taps))
+        tiles *= across
+        products *= across * (3 * s + k - s * (taps - 1))
+    residues = prod(g.stride)
+    into, out = (1, residues) if transposed else (residues, 1)
+    vectors = -(-outputs // lanes)
+    transforms = 100.0 * tiles * (into * -(-inputs // lanes) + out * vectors)
+    kernel = 130.0 * residues * inputs * vectors
+    each = products * inputs * vectors / (2 * 0.85)
+    return g.groups * (transforms + kernel + each)
 
 
 def _fft_cycles(g: Geometry, dtype: np.dtype[Any]) -> float:

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MOST_AXES = 3
-PATHS = ("rows", "pixels", "channels", "spectra")
+PATHS = ("rows", "pixels", "channels", "spectra", "winograd")
 """The kernels' own names for the ways to compute, in the order of their numbers there."""
 LARGE = 2**20
 """Bytes from which a result's memory is kept for the next one when it is let go."""
@@ -94,8 +94,9 @@ def fits(path: str, geometry: Geometry, channels_last: bool) -> bool:
     """Return whether a path can compute a geometry.
 
     "channels" takes depthwise layers with channels last, at least a vector of them; "spectra"
-    layers without stride. The others pack what their windows span, which must not be too much:
-    far apart taps on a small image span mostly zeros.
+    layers without stride; "winograd" two axes, two or three taps along each, or three to six at
+    stride two, undilated, on at least a tile of samples. The others pack what their windows span,
+    which must not be too much: far apart taps on a small image span mostly zeros.
     """
     g = geometry
     if g.ndim > MOST_AXES:
@@ -103,6 +104,10 @@ def fits(path: str, geometry: Geometry, channels_last: bool) -> bool:
     if path == "channels":
         depthwise = g.groups == g.in_channels == g.out_channels
         return channels_last and depthwise and g.groups >= vector_bytes() // 4
+    if path == "winograd":
+        sides = zip(g.kernel_size, g.stride, g.dilation, strict=True)
+        short = all(s < k <= 3 * s and s <= 2 and d == 1 for k, s, d in sides)
+        return g.ndim == 2 and short and min(*g.input_size, *g.output_size) >= 4
     spans = [reach + 16 * s for reach, s in zip(g.effective_kernel_size, g.stride, strict=True)]
     spans[-1] += 1024 * g.stride[-1]
     channels = max(g.in_channels, g.out_channels) // g.groups if path == "spectra" else 1
