@@ -311,14 +311,27 @@ def test_array_is_refused_by_the_transpose():
         op.T.as_function_of_kernel(np.ones(IMAGE))
 
 
-def test_torch_tensors_are_refused_by_name():
+def test_what_takes_numpy_arrays_alone_refuses_tensors_by_name():
     torch = pytest.importorskip("torch", reason="a tensor is needed to be refused")
-    with pytest.raises(
-        DTypeError, match=r"the array .*got a torch array; convert it with numpy\.asarray"
-    ):
-        lc.Conv(KERNEL, IMAGE)(torch.ones(IMAGE))
-    with pytest.raises(DTypeError, match="the kernel .*got a torch array"):
-        lc.Conv(torch.ones((3, 2)), IMAGE)
+    op = lc.Conv(KERNEL, IMAGE)
+    words = r"x must be a NumPy array or nested lists; got a torch array; convert it"
+    with pytest.raises(DTypeError, match=words):
+        lc.compare(op, torch.ones(IMAGE))
+    forms = lc.forms(op)
+    with pytest.raises(DTypeError, match="Im2col, takes NumPy arrays; got a torch .* 'direct'"):
+        forms["im2col"](torch.ones(IMAGE))
+    with pytest.raises(DTypeError, match=r"the path 'windows' takes NumPy arrays; got a torch"):
+        forms["windows"](torch.ones(IMAGE))
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_tensors_of_other_dtypes_are_refused_by_name(name):
+    torch = pytest.importorskip("torch", reason="a tensor is needed to be refused")
+    array = torch.empty(IMAGE, dtype=getattr(torch, name))
+    with pytest.raises(DTypeError, match=f"the array must hold .* got torch dtype {name}; convert"):
+        lc.Conv(KERNEL, IMAGE)(array)
+    with pytest.raises(DTypeError, match="the array must be dense; got a sparse_coo tensor"):
+        lc.Conv(KERNEL, IMAGE)(torch.ones(IMAGE).to_sparse())
 
 
 def test_refusal_comes_before_any_work():

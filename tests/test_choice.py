@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import linconv as lc
-from linconv import engines
-from linconv.engines import choice, native_engine
+from linconv.engines import by_path, choice, native_engine
 from linconv.engines.choice import Choice, choose, engine_in_use, paths
 from linconv.errors import LinconvError
 from linconv.geometry import Geometry
@@ -21,7 +20,7 @@ NATIVE = pytest.mark.skipif(not native_engine.available(), reason="needs the nat
 def forget() -> None:
     """Let nothing that was chosen before be taken again."""
     choose.cache_clear()
-    engines._operation.cache_clear()
+    by_path.operation.cache_clear()
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from linconv.errors import LinconvError
 from linconv.factors import Correlate, Decimate, Pad
 from linconv.forms import Comparison, compare, forms
 from linconv.geometry import Geometry
-from linconv.linear_map import LinearMap, identity
+from linconv.identity import identity
+from linconv.linear_map import LinearMap
 from linconv.study import study
 from linconv.version import __version__ as __version__
 

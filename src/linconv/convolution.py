@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from linconv.arguments import PerAxis, integer
 from linconv.arguments import shape as read_shape
-from linconv.engines.arrays import Array, as_array, read_only, working_dtype
+from linconv.engines.arrays import read_only
 from linconv.engines.choice import Choice
+from linconv.engines.kinds import as_numpy, conjugate, kept_array, worn
 from linconv.errors import ShapeError
 from linconv.factors import Correlate, Decimate, Pad, read_kernel
 from linconv.geometry import Geometry
-from linconv.kernel_map import KernelMap
+from linconv.identity import Identity
+from linconv.kernel_map import KernelMap, fixed_input
 from linconv.layout import Layout, exchanged_kernel
-from linconv.linear_map import Identity, LinearMap, Product
+from linconv.linear_map import LinearMap, Product
 from linconv.matrix import convolution_csr
 from linconv.padding import Padding
 
@@ -30,7 +30,8 @@ class Conv(LinearMap):
     ----------
     kernel : array, shape (*size), (*size, in/groups, out) or (out, in/groups, *size)
         Without channels; channels last, as Keras and JAX store it; channels first, as PyTorch
-        and ONNX store it. It is copied.
+        and ONNX store it. It is copied; a PyTorch tensor or a JAX array is kept as it is, and
+        gradients flow to it.
     input_shape : sequence of int
         One sample, no batch axis: (*size), (*size, channels) or (channels, *size).
     stride, padding, padding_mode, dilation, groups
@@ -41,7 +42,7 @@ class Conv(LinearMap):
     Attributes
     ----------
     kernel : array
-        Read-only, in the dtype that is computed in.
+        Read-only, in the dtype that is computed in; or the tensor or JAX array given.
     geometry : Geometry
         All sizes, padding resolved to pairs.
 
@@ -60,14 +61,14 @@ class Conv(LinearMap):
     Examples
     --------
     >>> op = Conv([[1.0, 2.0], [3.0, 4.0]], (3, 3))
-    >>> op(np.eye(3))
+    >>> op([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     array([[5., 3.],
            [2., 5.]])
     >>> op.matrix().shape
     (4, 9)
     """
 
-    kernel: Array
+    kernel: Any
     geometry: Geometry
     layout: Layout
     _pad: Pad
@@ -93,27 +94,28 @@ class Conv(LinearMap):
         self._fill(array, layout, geometry)
 
     @classmethod
-    def of(cls, kernel: Array, layout: Layout, geometry: Geometry) -> Conv:
+    def of(cls, kernel: Any, layout: Layout, geometry: Geometry) -> Conv:
         """Return the convolution of a kernel and a geometry that are known to fit."""
         made = cls.__new__(cls)
         made._fill(kernel, layout, geometry)
         return made
 
-    def _fill(self, kernel: Array, layout: Layout, geometry: Geometry) -> None:
+    def _fill(self, kernel: Any, layout: Layout, geometry: Geometry) -> None:
         kernel = read_only(kernel)
-        border, rest = geometry.split_border()
+        core = Correlate.of(kernel, layout, geometry.split_border()[1])
+        border, _ = geometry.split_border()
         pads = layout.join(border.padding, (0, 0))
         modes = layout.join(border.padding_mode, "zeros")
         input_shape = layout.join(geometry.input_size, geometry.in_channels)
         self._set(
             input_shape,
             layout.join(geometry.output_size, geometry.out_channels),
-            kernel.dtype,
+            core.dtype,
             kernel=kernel,
             geometry=geometry,
             layout=layout,
             _pad=Pad(input_shape, pads, modes),
-            _core=Correlate.of(kernel, layout, rest),
+            _core=core,
             _bordered=any(map(any, border.padding)),
         )
 
@@ -122,15 +124,15 @@ class Conv(LinearMap):
         """``"channels_last"`` or ``"channels_first"``."""
         return self.layout.data_format
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         return self._core._apply(self._pad._apply(x) if self._bordered else x)
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         x = self._core._apply_transpose(y)
         return self._pad._apply_transpose(x) if self._bordered else x
 
     def _sparse(self, max_bytes: int) -> Any:
-        return convolution_csr(self.geometry, self.layout, self.kernel, max_bytes)
+        return convolution_csr(self.geometry, self.layout, as_numpy(self.kernel), max_bytes)
 
     @property
     def T(self) -> ConvTranspose:
@@ -141,7 +143,7 @@ class Conv(LinearMap):
         """Return the convolution with the conjugate kernel."""
         if self.dtype.kind != "c":
             return self
-        return Conv.of(self.kernel.conj(), self.layout, self.geometry)
+        return Conv.of(conjugate(self.kernel), self.layout, self.geometry)
 
     def factors(self) -> tuple[Decimate, Correlate, Pad]:
         """Return S, C and P: ``S @ C @ P`` pads, correlates at stride 1 and decimates."""
@@ -163,6 +165,7 @@ class Conv(LinearMap):
 
         Examples
         --------
+        >>> import numpy as np
         >>> Conv(np.ones((63, 63)), (512, 512), padding="same").explain().path in ("spectra", "fft")
         True
         """
@@ -181,7 +184,7 @@ class Conv(LinearMap):
             From kernels, shape `kernel.shape`, to outputs, shape (*batch, *output_shape).
             Its transpose is the gradient with respect to the kernel.
         """
-        fixed = _fixed("x", x, self.input_shape, self.dtype)
+        fixed = fixed_input("x", x, self.input_shape, self.dtype)
         return KernelMap(self.geometry, self.layout, fixed, transposed=False)
 
     def __repr__(self) -> str:
@@ -245,16 +248,16 @@ class ConvTranspose(LinearMap):
         groups: int = 1,
         data_format: str = "channels_last",
     ) -> None:
-        array = as_array("the kernel", kernel)
-        layout = Layout.read(array.shape, input_shape, data_format)
+        array = kept_array("the kernel", kernel)
+        layout = Layout.read(tuple(array.shape), input_shape, data_format)
         size, in_channels = layout.split(read_shape("input_shape", input_shape), 1)
-        kernel_size, per_group, stored = layout.split_kernel(array.shape)
+        kernel_size, per_group, stored = layout.split_kernel(tuple(array.shape))
         if stored != in_channels:
             order = "(*size, out/groups, in)" if layout.channels_last else "(in, out/groups, *size)"
             raise ShapeError(
                 f"the kernel of a transposed convolution, {order} in {data_format}, must have the "
                 f"input's {in_channels} channels as its input channels; got {stored} in a kernel "
-                f"of shape {array.shape}; check data_format, or exchange the kernel's channels"
+                f"of shape {tuple(array.shape)}; check data_format, or exchange its channels"
             )
         geometry = Geometry.for_transpose(
             size,
@@ -268,9 +271,7 @@ class ConvTranspose(LinearMap):
             out_channels=per_group * integer("groups", groups, minimum=1),
             groups=groups,
         )
-        copy = array.astype(working_dtype("the kernel", array.dtype))
-        copy.flags.writeable = False
-        self._fill(Conv.of(copy, layout, geometry))
+        self._fill(Conv.of(array, layout, geometry))
 
     @classmethod
     def of(cls, conv: Conv) -> ConvTranspose:
@@ -283,7 +284,7 @@ class ConvTranspose(LinearMap):
         self._set(conv.output_shape, conv.input_shape, conv.dtype, _conv=conv)
 
     @property
-    def kernel(self) -> Array:
+    def kernel(self) -> Any:
         """The kernel, as stored: that of the convolution which this map transposes."""
         return self._conv.kernel
 
@@ -302,10 +303,10 @@ class ConvTranspose(LinearMap):
         """``"channels_last"`` or ``"channels_first"``."""
         return self._conv.data_format
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         return self._conv._apply_transpose(x)
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         return self._conv._apply(y)
 
     def _sparse(self, max_bytes: int) -> Any:
@@ -335,7 +336,7 @@ class ConvTranspose(LinearMap):
 
     def as_function_of_kernel(self, x: Any) -> KernelMap:
         """Return the linear map from a kernel to this map's output for a fixed `x`; see `Conv`."""
-        fixed = _fixed("x", x, self.input_shape, self.dtype)
+        fixed = fixed_input("x", x, self.input_shape, self.dtype)
         return KernelMap(self.geometry, self.layout, fixed, transposed=True)
 
     def __repr__(self) -> str:
@@ -369,7 +370,7 @@ class EquivalentConv(Product):
         decimate = Decimate(dilated, layout.join(conv.geometry.stride, 1))
         pad = Pad(dilated, layout.join(flat.padding, (0, 0)))
         valid = flat.replace(input_size=flat.padded_size, padding="valid")
-        kernel = exchanged_kernel(layout.kernels_first(conv.kernel), conv.geometry.groups)
+        kernel = exchanged_kernel(layout.kernels_first(worn(conv.kernel)), conv.geometry.groups)
         flipped = Conv.of(layout.kernels_back(kernel), layout, valid)
         border = conv._pad
         fold = border.T if conv._bordered else Identity(conv.input_shape)
@@ -379,17 +380,6 @@ class EquivalentConv(Product):
         ):
             object.__setattr__(self, name, part)
 
-    def prepared(self, x: Any) -> Array:
+    def prepared(self, x: Any) -> Any:
         """Return the dilated, padded input that the ordinary convolution reads."""
         return self.pad(self.dilate(x))
-
-
-def _fixed(name: str, x: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Check the fixed input of a kernel map, and copy it in the dtype that is computed in."""
-    array = as_array(name, x)
-    if array.shape[max(0, array.ndim - len(shape)) :] != shape:
-        raise ShapeError(
-            f"{name} must have shape (*batch, {', '.join(map(str, shape))}); got {array.shape}; "
-            f"reshape it, or make the map for that input_shape"
-        )
-    return read_only(array.astype(np.result_type(dtype, working_dtype(name, array.dtype))))

@@ -10,9 +10,10 @@ import numpy as np
 from linconv.arguments import PerAxis, per_axis
 from linconv.arguments import shape as read_shape
 from linconv.engines import correlate, correlate_transpose
-from linconv.engines.arrays import Array, as_array, read_only, working_dtype
+from linconv.engines.arrays import Array, read_only
 from linconv.engines.choice import Choice, choose
-from linconv.engines.windows import zero_crop, zero_pad
+from linconv.engines.kinds import alike, as_numpy, conjugate, kept_array, own, widened
+from linconv.engines.ops import dilate, fold, gather, zero_crop, zero_pad
 from linconv.errors import ShapeError
 from linconv.geometry import Geometry
 from linconv.layout import Layout
@@ -71,12 +72,12 @@ class Pad(LinearMap):
         g = self.geometry
         return padded_sources(g.input_size[axis], *g.padding[axis], g.padding_mode[axis])
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         for axis in self._copied():
-            x = np.take(x, self._sources(axis), axis=axis + 1)
+            x = gather(x, self._sources(axis), axis + 1)
         return zero_pad(x, self._zeros(), 1)
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         sizes = [
             n if mode == "zeros" else p
             for n, p, mode in zip(
@@ -85,21 +86,9 @@ class Pad(LinearMap):
         ]
         x = zero_crop(y, tuple(sizes), self._zeros(), 1)
         for axis in self._copied():
-            x = self._fold(x, axis)
+            size, pads = self.input_shape[axis], self.geometry.padding[axis]
+            x = fold(x, self._sources(axis), size, pads, axis + 1)
         return x
-
-    def _fold(self, y: Array, axis: int) -> Array:
-        """Add every padded sample to the one it copies: the interior at once, then the border."""
-        size, (low, high) = self.input_shape[axis], self.geometry.padding[axis]
-        samples = np.moveaxis(y, axis + 1, 0)
-        inner = zero_crop(samples, (size,), ((low, high),), 0)
-        folded = inner.copy()
-        position = np.arange(-low, size + high)
-        border = np.flatnonzero((position < 0) | (position >= size))
-        sources = self._sources(axis)
-        for sample in border:
-            folded[sources[sample]] += samples[sample]
-        return np.moveaxis(folded, 0, axis + 1)
 
     def _sparse(self, max_bytes: int) -> Any:
         sources = [self._sources(axis) for axis in range(self.geometry.ndim)]
@@ -136,16 +125,11 @@ class Decimate(LinearMap):
         geometry = Geometry(size, 1, stride=per_axis("stride", stride, len(size), minimum=1))
         self._set(size, geometry.output_size, np.float32, geometry=geometry)
 
-    def _kept(self) -> tuple[slice, ...]:
-        return (slice(None), *(slice(None, None, s) for s in self.geometry.stride))
+    def _apply(self, x: Any) -> Any:
+        return own(x[(slice(None), *(slice(None, None, s) for s in self.geometry.stride))])
 
-    def _apply(self, x: Array) -> Array:
-        return x[self._kept()]
-
-    def _apply_transpose(self, y: Array) -> Array:
-        x = np.zeros((len(y), *self.input_shape), y.dtype)
-        x[self._kept()] = y
-        return x
+    def _apply_transpose(self, y: Any) -> Any:
+        return dilate(y, self.geometry.stride, self.input_shape, 1)
 
     def _sparse(self, max_bytes: int) -> Any:
         sources = [self.geometry.sources(axis)[:, 0] for axis in range(self.geometry.ndim)]
@@ -170,7 +154,7 @@ class Correlate(LinearMap):
     sample and input channel of its group.
     """
 
-    kernel: Array
+    kernel: Any
     geometry: Geometry
     layout: Layout
     path: str | None
@@ -189,7 +173,7 @@ class Correlate(LinearMap):
 
     @classmethod
     def of(
-        cls, kernel: Array, layout: Layout, geometry: Geometry, path: str | None = None
+        cls, kernel: Any, layout: Layout, geometry: Geometry, path: str | None = None
     ) -> Correlate:
         """Return the map of any zero-padded, strided geometry: what one call of an engine does.
 
@@ -200,34 +184,34 @@ class Correlate(LinearMap):
         return made
 
     def _fill(
-        self, kernel: Array, layout: Layout, geometry: Geometry, path: str | None = None
+        self, kernel: Any, layout: Layout, geometry: Geometry, path: str | None = None
     ) -> None:
         g = geometry
+        if isinstance(kernel, np.ndarray):
+            kernel = np.ascontiguousarray(read_only(kernel))
         self._set(
             layout.join(g.input_size, g.in_channels),
             layout.join(g.output_size, g.out_channels),
-            kernel.dtype,
-            kernel=np.ascontiguousarray(read_only(kernel)),
+            widened("the kernel", kernel),
+            kernel=kernel,
             layout=layout,
             geometry=g,
             path=path,
         )
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         return self._by(correlate, x, self.output_shape)
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         return self._by(correlate_transpose, y, self.input_shape)
 
-    def _by(self, operation: Any, array: Array, shape: tuple[int, ...]) -> Array:
+    def _by(self, operation: Any, array: Any, shape: tuple[int, ...]) -> Any:
         kernel = self.kernel
-        if kernel.dtype != array.dtype:
-            kernel = kernel.astype(array.dtype)
+        both = type(kernel) is np.ndarray and type(array) is np.ndarray
+        if not both or kernel.dtype != array.dtype:
+            kernel = alike(kernel, array)
         if not self.layout.bare:
-            result: Array = operation(
-                array, kernel, self.geometry, self.layout.channels_last, self.path
-            )
-            return result
+            return operation(array, kernel, self.geometry, self.layout.channels_last, self.path)
         kernel = kernel[None, None]
         result = operation(array[:, None], kernel, self.geometry, False, self.path)
         return result.reshape(len(array), *shape)
@@ -238,30 +222,30 @@ class Correlate(LinearMap):
         return choose(self.geometry, last, transposed=transposed, dtype=self.dtype)
 
     def _sparse(self, max_bytes: int) -> Any:
-        return convolution_csr(self.geometry, self.layout, self.kernel, max_bytes)
+        return convolution_csr(self.geometry, self.layout, as_numpy(self.kernel), max_bytes)
 
     def conj(self) -> LinearMap:
         """Return the correlation with the conjugate kernel."""
-        return Correlate.of(self.kernel.conj(), self.layout, self.geometry, self.path)
+        return Correlate.of(conjugate(self.kernel), self.layout, self.geometry, self.path)
 
 
 def read_kernel(
     kernel: Any, input_shape: Any, data_format: str, groups: Any
-) -> tuple[Array, Layout, dict[str, Any]]:
-    """Read a kernel against an input shape: a read-only copy, the layout, the geometry's options.
+) -> tuple[Any, Layout, dict[str, Any]]:
+    """Read a kernel against an input shape: a copy, the layout, the geometry's options.
+
+    The copy is read-only; a tensor or JAX array stays itself.
 
     Raises
     ------
     DTypeError, ShapeError
         If the kernel holds no numbers, or does not fit the input shape or its channels.
     """
-    array = as_array("the kernel", kernel)
-    layout = Layout.read(array.shape, input_shape, data_format)
-    array = array.astype(working_dtype("the kernel", array.dtype))
-    array.flags.writeable = False
+    array = kept_array("the kernel", kernel)
+    layout = Layout.read(tuple(array.shape), input_shape, data_format)
     sizes = read_shape("input_shape", input_shape)
     input_size, in_channels = layout.split(sizes, 1)
-    kernel_size, per_group, out_channels = layout.split_kernel(array.shape)
+    kernel_size, per_group, out_channels = layout.split_kernel(tuple(array.shape))
     channels = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
     checked = Geometry(1, 1, **channels)
     if per_group * checked.groups != in_channels:
@@ -269,8 +253,8 @@ def read_kernel(
         remedy = f"groups={in_channels // per_group}" if fitting else "a kernel that fits"
         raise ShapeError(
             f"the kernel must have in_channels / groups = {in_channels} / {checked.groups} input "
-            f"channels; got {per_group} in a {data_format} kernel of shape {array.shape} for "
-            f"input_shape {sizes}; use {remedy}, or check data_format"
+            f"channels; got {per_group} in a {data_format} kernel of shape "
+            f"{tuple(array.shape)} for input_shape {sizes}; use {remedy}, or check data_format"
         )
     options = {"input_size": input_size, "kernel_size": kernel_size, **channels}
     return array, layout, options

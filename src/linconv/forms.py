@@ -18,7 +18,8 @@ from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array, as_array, working_dtype
 from linconv.engines.choice import DESCRIPTIONS as PATHS
 from linconv.engines.choice import paths
-from linconv.errors import LinconvError, ShapeError, SizeError
+from linconv.engines.kinds import as_numpy, kind
+from linconv.errors import DTypeError, LinconvError, ShapeError, SizeError
 from linconv.factors import Correlate
 from linconv.geometry import Geometry
 from linconv.layout import Layout, exchanged_kernel
@@ -187,7 +188,7 @@ def _build(op: Conv | ConvTranspose) -> tuple[dict[str, LinearMap], dict[str, st
 def _in_double(op: Conv | ConvTranspose) -> LinearMap:
     conv = op.T if isinstance(op, ConvTranspose) else op
     double = np.result_type(conv.dtype, np.float64)
-    exact = Conv.of(conv.kernel.astype(double), conv.layout, conv.geometry)
+    exact = Conv.of(as_numpy(conv.kernel).astype(double), conv.layout, conv.geometry)
     return exact.T if isinstance(op, ConvTranspose) else exact
 
 
@@ -201,7 +202,17 @@ def _timed(form: LinearMap, x: Array) -> tuple[Array, float]:
     return result, median(times)
 
 
-class MatrixMap(LinearMap):
+class NumPyForm(LinearMap):
+    """A form that knows NumPy arrays alone."""
+
+    def _check_kind(self, array: Any) -> None:
+        raise DTypeError(
+            f"this form, {type(self).__name__}, takes NumPy arrays; got a {kind(array)} array; "
+            f"convert it with numpy.asarray, or take the form 'direct'"
+        )
+
+
+class MatrixMap(NumPyForm):
     """A dense or sparse matrix between arrays of given shapes, as a map."""
 
     by: Any
@@ -218,10 +229,10 @@ class MatrixMap(LinearMap):
         dtype = working_dtype("the matrix", by.dtype)
         self._set(input_shape, output_shape, dtype, by=by.copy())
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Array) -> Any:
         return self._times(self.by, x).reshape(len(x), *self.output_shape)
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Array) -> Any:
         return self._times(self.by.T, y).reshape(len(y), *self.input_shape)
 
     @staticmethod
@@ -233,7 +244,7 @@ class MatrixMap(LinearMap):
         return scipy.sparse.csr_array(self.by, dtype=self.dtype, copy=True)
 
 
-class Im2col(LinearMap):
+class Im2col(NumPyForm):
     """A convolution as the matrix of all patches of its input times the kernel."""
 
     conv: Conv
@@ -245,13 +256,13 @@ class Im2col(LinearMap):
         check_bytes("the patches", samples, needed, DENSE_LIMIT, "use another form")
         self._set(conv.input_shape, conv.output_shape, conv.dtype, conv=conv)
 
-    def _weights(self, dtype: np.dtype[Any]) -> Array:
+    def _weights(self, dtype: np.dtype[Any]) -> Any:
         """Kernel as matrices (groups, out/groups, in/groups * taps)."""
-        first = self.conv.layout.kernels_first(self.conv.kernel)
+        first = self.conv.layout.kernels_first(as_numpy(self.conv.kernel))
         groups = self.conv.geometry.groups
         return first.reshape(groups, len(first) // groups, -1).astype(dtype, copy=False)
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Array) -> Any:
         layout, g = self.conv.layout, self.conv.geometry
         patches = layout.arrays_first(x)
         for axis in range(g.ndim):
@@ -265,7 +276,7 @@ class Im2col(LinearMap):
         result = self._weights(x.dtype) @ columns
         return layout.arrays_back(result.reshape(len(x), g.out_channels, *g.output_size))
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Array) -> Any:
         layout, g = self.conv.layout, self.conv.geometry
         outputs = layout.arrays_first(y).reshape(len(y), g.groups, -1, prod(g.output_size))
         columns = self._weights(y.dtype).swapaxes(1, 2) @ outputs
@@ -283,7 +294,7 @@ class Im2col(LinearMap):
         return self.conv.sparse(max_bytes=max_bytes)
 
 
-class Polyphase(LinearMap):
+class Polyphase(NumPyForm):
     """A transposed convolution as one ordinary stride-1 convolution per output phase.
 
     Each phase of the output sees only its own samples of the kernel: no zero is multiplied.
@@ -294,7 +305,7 @@ class Polyphase(LinearMap):
 
     def __init__(self, op: ConvTranspose) -> None:
         _, g = op.geometry.split_border()
-        kernel = op.layout.kernels_first(op.kernel)
+        kernel = op.layout.kernels_first(as_numpy(op.kernel))
         parts = []
         for phases in product(*(g.phases(axis) for axis in range(g.ndim))):
             chosen: tuple[Any, ...] = (..., *(phase.taps for phase in phases))
@@ -316,7 +327,7 @@ class Polyphase(LinearMap):
             parts.append((outputs, Correlate.of(flipped, first, geometry)))
         self._set(op.input_shape, op.output_shape, op.dtype, op=op, parts=tuple(parts))
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Array) -> Any:
         layout = self.op.layout
         _, g = self.op.geometry.split_border()
         first = layout.arrays_first(x)
@@ -325,7 +336,7 @@ class Polyphase(LinearMap):
             interleaved[outputs] = part._apply(first)
         return self.op.T._pad._apply_transpose(layout.arrays_back(interleaved))
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Array) -> Any:
         layout = self.op.layout
         padded = layout.arrays_first(self.op.T._pad._apply(y))
         g = self.op.geometry

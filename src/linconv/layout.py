@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from linconv.arguments import choice, shape
 from linconv.errors import ShapeError
 
-__all__ = ["DATA_FORMATS", "Layout", "exchanged_kernel"]
+__all__ = ["DATA_FORMATS", "Layout", "exchanged_kernel", "moved"]
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
-Array = NDArray[Any]
 T = TypeVar("T")
 
 
@@ -38,6 +36,11 @@ class Layout:
     ndim: int
     data_format: str
     bare: bool
+
+    @classmethod
+    def channels(cls, ndim: int, channels_last: bool) -> Layout:
+        """Return the layout of arrays with channels, as engines get them."""
+        return cls(ndim, "channels_last" if channels_last else "channels_first", bare=False)
 
     @classmethod
     def read(cls, kernel_shape: tuple[int, ...], input_shape: Any, data_format: str) -> Layout:
@@ -86,42 +89,57 @@ class Layout:
             return kernel_shape[:-2], kernel_shape[-2], kernel_shape[-1]
         return kernel_shape[2:], kernel_shape[1], kernel_shape[0]
 
-    def arrays_first(self, arrays: Array) -> Array:
+    def arrays_first(self, arrays: Any) -> Any:
         """Return a view (*before, channels, *size) of arrays (*before, *shape)."""
         if self.bare:
-            return np.expand_dims(arrays, arrays.ndim - self.ndim)
+            return arrays[(..., None, *self._whole())]
         if self.channels_last:
-            return np.moveaxis(arrays, -1, -self.ndim - 1)
+            return moved(arrays, (-1,), (-self.ndim - 1,))
         return arrays
 
-    def arrays_back(self, arrays: Array) -> Array:
+    def arrays_back(self, arrays: Any) -> Any:
         """Return a view in this layout of arrays (*before, channels, *size)."""
         if self.bare:
-            return np.squeeze(arrays, arrays.ndim - self.ndim - 1)
-        return np.moveaxis(arrays, -self.ndim - 1, -1) if self.channels_last else arrays
+            return arrays[(..., 0, *self._whole())]
+        return moved(arrays, (-self.ndim - 1,), (-1,)) if self.channels_last else arrays
 
-    def kernels_first(self, kernels: Array) -> Array:
+    def kernels_first(self, kernels: Any) -> Any:
         """Return a view (*before, out, in/groups, *size) of kernels in this layout."""
         if self.bare:
-            before = kernels.ndim - self.ndim
-            return np.expand_dims(kernels, (before, before + 1))
+            return kernels[(..., None, None, *self._whole())]
         if self.channels_last:
-            return np.moveaxis(kernels, (-1, -2), (-self.ndim - 2, -self.ndim - 1))
+            return moved(kernels, (-1, -2), (-self.ndim - 2, -self.ndim - 1))
         return kernels
 
-    def kernels_back(self, kernels: Array) -> Array:
+    def kernels_back(self, kernels: Any) -> Any:
         """Return a view in this layout of kernels (*before, out, in/groups, *size)."""
         if self.bare:
-            before = kernels.ndim - self.ndim - 2
-            return np.squeeze(kernels, (before, before + 1))
+            return kernels[(..., 0, 0, *self._whole())]
         if self.channels_last:
-            return np.moveaxis(kernels, (-self.ndim - 2, -self.ndim - 1), (-1, -2))
+            return moved(kernels, (-self.ndim - 2, -self.ndim - 1), (-1, -2))
         return kernels
 
+    def _whole(self) -> tuple[slice, ...]:
+        return (slice(None),) * self.ndim
 
-def exchanged_kernel(kernel: Array, groups: int) -> Array:
+
+def moved(array: Any, source: tuple[int, ...], destination: tuple[int, ...]) -> Any:
+    """Return a view with axes moved, as `numpy.moveaxis`, of an array of any kind."""
+    if isinstance(array, np.ndarray):
+        return np.moveaxis(array, source, destination)
+    places = dict(zip([d % array.ndim for d in destination], source, strict=True))
+    taken = {axis % array.ndim for axis in source}
+    others = iter([axis for axis in range(array.ndim) if axis not in taken])
+    order = [places[a] % array.ndim if a in places else next(others) for a in range(array.ndim)]
+    return array.permute(order) if hasattr(array, "permute") else array.transpose(order)
+
+
+def exchanged_kernel(kernel: Any, groups: int) -> Any:
     """Flip a kernel (out, in/groups, *size) and exchange its input and output channels."""
     out_channels, per_group, *size = kernel.shape
     by_group = kernel.reshape(groups, out_channels // groups, per_group, *size)
     swapped = by_group.swapaxes(1, 2).reshape(groups * per_group, -1, *size)
-    return np.ascontiguousarray(np.flip(swapped, tuple(range(2, swapped.ndim))))
+    if hasattr(swapped, "flip"):  # not NumPy's and JAX's, which have views instead
+        return swapped.flip(tuple(range(2, swapped.ndim)))
+    flipped = swapped[(..., *(slice(None, None, -1) for _ in size))]
+    return np.ascontiguousarray(flipped) if isinstance(flipped, np.ndarray) else flipped

@@ -9,14 +9,13 @@ from math import prod
 from typing import Any, NoReturn
 
 import numpy as np
-import scipy
 
-from linconv.arguments import shape as read_shape
-from linconv.engines.arrays import Array, as_array, cast_back, computed_in, working_dtype
+from linconv.engines.arrays import Array, cast_back, computed_in, working_dtype
+from linconv.engines.kinds import any_array, as_computed, as_given, bare, conjugate
 from linconv.errors import DTypeError, ShapeError
 from linconv.matrix import DENSE_LIMIT, SPARSE_LIMIT, check_bytes
 
-__all__ = ["Identity", "LinearMap", "Product", "Scaled", "Sum", "identity"]
+__all__ = ["LinearMap", "Product", "Scaled", "Sum"]
 
 
 class LinearMap(ABC):
@@ -55,11 +54,11 @@ class LinearMap(ABC):
         raise FrozenInstanceError(f"maps are immutable; cannot delete {name!r}")
 
     @abstractmethod
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         """Apply to a batch, shape (n, *input_shape), already in the dtype to compute in."""
 
     @abstractmethod
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         """Apply the transpose to a batch, shape (n, *output_shape)."""
 
     @abstractmethod
@@ -90,34 +89,47 @@ class LinearMap(ABC):
         check_bytes("a dense matrix", self.shape, needed, max_bytes, remedy)
         return np.asarray(self.sparse().toarray())
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Any) -> Any:
         """Apply the map to an array of shape (*batch, *input_shape), any number of batch axes.
 
         Returns
         -------
         array, shape (*batch, *output_shape)
-            A new array; its dtype follows the rule told at `LinearMap.dtype`.
+            A new array; its dtype follows the rule told at `LinearMap.dtype`. A PyTorch tensor
+            gives a tensor on its device, a JAX array a JAX array, both differentiable; an array
+            of another library of the array API (CuPy) one of its own.
 
         Raises
         ------
         ShapeError
             If the last axes of `x` are not `input_shape`.
         DTypeError
-            If `x` holds no numbers, or belongs to another array library.
+            If `x` holds no numbers, or is of a kind that the map cannot be applied to.
         """
-        array = as_array("the array", x)
+        return bare(self._on(any_array("the array", x)))
+
+    def _on(self, array: Any) -> Any:
+        """Apply to an array that can be computed with, whose shape is to be checked."""
         batch = array.shape[: max(0, array.ndim - len(self.input_shape))]
         if array.shape[len(batch) :] != self.input_shape:
             raise ShapeError(
                 f"the array must have shape (*batch, {', '.join(map(str, self.input_shape))}); "
-                f"got {array.shape}; reshape it, or make the map for that input_shape"
+                f"got {tuple(array.shape)}; reshape it, or make the map for that input_shape"
             )
+        if type(array) is not np.ndarray:
+            self._check_kind(array)
+            working = as_computed(self.dtype.name, array).reshape(prod(batch), *self.input_shape)
+            return as_given(self._apply(working).reshape(*batch, *self.output_shape), array)
         working = computed_in(self.dtype, array).reshape(prod(batch), *self.input_shape)
         empty = np.zeros((0, *self.output_shape), working.dtype)
         result = self._apply(working) if working.size else empty
         if np.may_share_memory(result, array):
             result = result.copy()
         return cast_back(result.reshape(*batch, *self.output_shape), array.dtype)
+
+    def _check_kind(self, array: Any) -> None:
+        """Raise `DTypeError` for a kind of array, not NumPy's, that the map does not take."""
+        return
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -138,31 +150,33 @@ class LinearMap(ABC):
         """Return the map whose matrix is the complex conjugate."""
         return Conjugate(self) if self.dtype.kind == "c" else self
 
-    def matvec(self, v: Any) -> Array:
+    def matvec(self, v: Any) -> Any:
         """Return the matrix times a vector of shape (columns,) or (columns, 1)."""
-        vector = as_array("the vector", v)
+        vector = any_array("the vector", v)
         if vector.shape not in ((self.shape[1],), (self.shape[1], 1)):
             raise ShapeError(
                 f"the vector must have {self.shape[1]} entries, shape ({self.shape[1]},); "
-                f"got shape {vector.shape}; flatten one input of shape {self.input_shape}"
+                f"got shape {tuple(vector.shape)}; flatten one input of shape {self.input_shape}"
             )
-        return self(vector.reshape(self.input_shape)).reshape(-1, *vector.shape[1:])
+        result = self._on(vector.reshape(self.input_shape))
+        return bare(result.reshape(-1, *vector.shape[1:]))
 
-    def rmatvec(self, u: Any) -> Array:
+    def rmatvec(self, u: Any) -> Any:
         """Return the adjoint matrix times a vector of shape (rows,) or (rows, 1)."""
         return self.H.matvec(u)
 
-    def matmat(self, columns: Any) -> Array:
+    def matmat(self, columns: Any) -> Any:
         """Return the matrix times a matrix of shape (columns, k)."""
-        array = as_array("the matrix", columns)
+        array = any_array("the matrix", columns)
         if array.ndim != 2 or len(array) != self.shape[1]:
             raise ShapeError(
-                f"the matrix must have shape ({self.shape[1]}, k); got {array.shape}; "
+                f"the matrix must have shape ({self.shape[1]}, k); got {tuple(array.shape)}; "
                 f"give one input of shape {self.input_shape} per column, flattened"
             )
-        return self(array.T.reshape(-1, *self.input_shape)).reshape(-1, self.shape[0]).T
+        result = self._on(array.T.reshape(-1, *self.input_shape))
+        return bare(result.reshape(-1, self.shape[0]).T)
 
-    def rmatmat(self, columns: Any) -> Array:
+    def rmatmat(self, columns: Any) -> Any:
         """Return the adjoint matrix times a matrix of shape (rows, k)."""
         return self.H.matmat(columns)
 
@@ -174,7 +188,7 @@ class LinearMap(ABC):
                 f"the right factor must be a map of linconv or an array; got "
                 f"{type(other).__name__}; use op.sparse() @ A or aslinearoperator(op) @ A"
             )
-        array = as_array("the right factor", other)
+        array = any_array("the right factor", other)
         return self.matmat(array) if array.ndim == 2 else self.matvec(array)
 
     def __add__(self, other: Any) -> LinearMap:
@@ -206,10 +220,10 @@ class Transpose(LinearMap):
     def __init__(self, of: LinearMap) -> None:
         self._set(of.output_shape, of.input_shape, of.dtype, of=of)
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         return self.of._apply_transpose(x)
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         return self.of._apply(y)
 
     def _sparse(self, max_bytes: int) -> Any:
@@ -233,11 +247,11 @@ class Conjugate(LinearMap):
     def __init__(self, of: LinearMap) -> None:
         self._set(of.input_shape, of.output_shape, of.dtype, of=of)
 
-    def _apply(self, x: Array) -> Array:
-        return self.of._apply(x.conj()).conj()
+    def _apply(self, x: Any) -> Any:
+        return conjugate(self.of._apply(conjugate(x)))
 
-    def _apply_transpose(self, y: Array) -> Array:
-        return self.of._apply_transpose(y.conj()).conj()
+    def _apply_transpose(self, y: Any) -> Any:
+        return conjugate(self.of._apply_transpose(conjugate(y)))
 
     def _sparse(self, max_bytes: int) -> Any:
         return self.of._sparse(max_bytes).conj()
@@ -262,12 +276,12 @@ class Product(LinearMap):
         dtype = np.result_type(*(m.dtype for m in maps))
         self._set(maps[-1].input_shape, maps[0].output_shape, dtype, maps=maps)
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         for factor in reversed(self.maps):
             x = factor._apply(x)
         return x
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         for factor in self.maps:
             y = factor._apply_transpose(y)
         return y
@@ -304,10 +318,10 @@ class Sum(LinearMap):
         dtype = np.result_type(a.dtype, b.dtype)
         self._set(a.input_shape, a.output_shape, dtype, terms=(a, b))
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Any) -> Any:
         return self.terms[0]._apply(x) + self.terms[1]._apply(x)
 
-    def _apply_transpose(self, y: Array) -> Array:
+    def _apply_transpose(self, y: Any) -> Any:
         return self.terms[0]._apply_transpose(y) + self.terms[1]._apply_transpose(y)
 
     def _sparse(self, max_bytes: int) -> Any:
@@ -337,11 +351,16 @@ class Scaled(LinearMap):
         dtype = working_dtype("the factor", np.result_type(of.dtype, factor))
         self._set(of.input_shape, of.output_shape, dtype, factor=factor, of=of)
 
-    def _apply(self, x: Array) -> Array:
-        return self.factor * self.of._apply(x)
+    def _apply(self, x: Any) -> Any:
+        return self._times(self.of._apply(x))
 
-    def _apply_transpose(self, y: Array) -> Array:
-        return self.factor * self.of._apply_transpose(y)
+    def _apply_transpose(self, y: Any) -> Any:
+        return self._times(self.of._apply_transpose(y))
+
+    def _times(self, result: Any) -> Any:
+        if isinstance(result, np.ndarray) or not isinstance(self.factor, np.generic):
+            return self.factor * result
+        return self.factor.item() * result  # NumPy's own numbers would make a NumPy array of it
 
     def _sparse(self, max_bytes: int) -> Any:
         double = np.result_type(self.dtype, np.float64)  # or a wider sum would see it rounded
@@ -355,46 +374,3 @@ class Scaled(LinearMap):
     def conj(self) -> LinearMap:
         """Return the conjugate number times the conjugate map."""
         return Scaled(np.conj(self.factor), self.of.conj())
-
-
-class Identity(LinearMap):
-    """The identity; float32, so that it widens nothing it is multiplied with."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._set(shape, shape, np.float32)
-
-    def _apply(self, x: Array) -> Array:
-        return x
-
-    def _apply_transpose(self, y: Array) -> Array:
-        return y
-
-    def _sparse(self, max_bytes: int) -> Any:
-        remedy = "apply the map, or raise the limit max_bytes"
-        check_bytes("a sparse matrix", self.shape, 12 * self.shape[0], max_bytes, remedy)
-        return scipy.sparse.eye_array(self.shape[0], dtype=self.dtype, format="csr")
-
-    @property
-    def T(self) -> LinearMap:
-        """The identity itself."""
-        return self
-
-
-def identity(shape: Any) -> LinearMap:
-    """Return the identity map on arrays of the given shape.
-
-    Parameters
-    ----------
-    shape : int or sequence of int
-        Of one sample, without batch axes.
-
-    Returns
-    -------
-    LinearMap
-
-    Examples
-    --------
-    >>> identity((2, 2)).matrix().trace()
-    np.float32(4.0)
-    """
-    return Identity(read_shape("shape", shape))

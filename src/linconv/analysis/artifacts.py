@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from linconv.arguments import PerAxis, per_axis
 from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array, as_array, cast_back, working_dtype
+from linconv.engines.kinds import as_numpy
 from linconv.errors import GeometryError, LinconvError, ShapeError
 from linconv.files import json_number
 from linconv.layout import Layout
@@ -133,7 +134,9 @@ def phase_gains(op: Conv | ConvTranspose) -> Array:
     array([4., 2.])
     """
     conv = _map(op)
-    gains = _gains(conv.layout.kernels_first(op.kernel), _phases(op), conv.geometry.stride)
+    gains = _gains(
+        conv.layout.kernels_first(as_numpy(op.kernel)), _phases(op), conv.geometry.stride
+    )
     return np.ascontiguousarray(conv.layout.kernels_back(gains))
 
 

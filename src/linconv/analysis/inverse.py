@@ -44,7 +44,8 @@ class InverseKernel:
     @property
     def kernel(self) -> Array:
         """The kernel, as a transposed convolution layer stores it."""
-        return self.decoder.kernel
+        kernel: Array = self.decoder.kernel
+        return kernel
 
     def reconstruct(self, features: Any) -> Array:
         """Return the images rebuilt from outputs of the convolution, any batch axes."""

@@ -85,9 +85,12 @@ def finite_real(name: str, value: Any) -> Array:
     return array
 
 
-def read_only(array: Array) -> Array:
-    """Return an array that nobody can write to: `array` itself if it is one, else a copy."""
-    if not array.flags.writeable:
+def read_only(array: Any) -> Any:
+    """Return an array that nobody can write to: `array` itself if it is one, else a copy.
+
+    Tensors and JAX arrays stay what they are, for gradients must find them.
+    """
+    if not isinstance(array, np.ndarray) or not array.flags.writeable:
         return array
     copy = array.copy()
     copy.flags.writeable = False
