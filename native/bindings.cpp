@@ -163,6 +163,8 @@ nb::object empty(const std::vector<std::size_t>& shape, bool wide) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    // Plans are kept by caches that live as long as the interpreter: no leak, and nothing to say.
+    nb::set_leak_warnings(false);
     nb::class_<Plan>(m, "Plan")
         .def(nb::init<const std::vector<Numbers>&, const std::vector<std::vector<Numbers>>&, Index,
                       Index, Index, bool, bool>())

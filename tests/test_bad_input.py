@@ -318,10 +318,14 @@ def test_what_takes_numpy_arrays_alone_refuses_tensors_by_name():
     with pytest.raises(DTypeError, match=words):
         lc.compare(op, torch.ones(IMAGE))
     forms = lc.forms(op)
-    with pytest.raises(DTypeError, match="Im2col, takes NumPy arrays; got a torch .* 'direct'"):
+    with pytest.raises(DTypeError, match="Im2col takes NumPy arrays; got a torch array; convert"):
         forms["im2col"](torch.ones(IMAGE))
     with pytest.raises(DTypeError, match=r"the path 'windows' takes NumPy arrays; got a torch"):
         forms["windows"](torch.ones(IMAGE))
+    doubled = lc.Resize((4, 4), (8, 8))
+    for made in (doubled, 2 * doubled, doubled.T, lc.Conv(KERNEL, (8, 8)) @ doubled):
+        with pytest.raises(DTypeError, match="Resize takes NumPy arrays; got a torch array"):
+            made(torch.ones(made.input_shape))
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])

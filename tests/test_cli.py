@@ -307,7 +307,8 @@ def test_a_real_run_from_another_folder(folder, sample):
 @pytest.mark.parametrize("package", ["click", "rich"])
 def test_missing_packages_of_the_command_line_are_named(package, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)
-    for name in [n for n in sys.modules if n.startswith((f"{package}.", "linconv.cli"))]:
+    reloaded = (f"{package}.", "linconv.cli", "linconv.commands")
+    for name in [n for n in sys.modules if n.startswith(reloaded)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "linconv.__main__", raising=False)
     with pytest.raises(SystemExit) as left:

@@ -6,13 +6,14 @@ bytes that are there before memory is taken, and nothing in it is ever executed.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 from zipfile import ZipFile
 
 import numpy as np
@@ -41,6 +42,7 @@ __all__ = [
     "regular_file",
     "signature",
     "temporary",
+    "to_json",
     "unwritable",
     "write_file",
 ]
@@ -53,11 +55,11 @@ MAX_PIXELS = 64_000_000
 NPY_SIGNATURE = b"\x93NUMPY"
 
 
-def missing(package: str, purpose: str) -> MissingPackageError:
-    """Return the error that says which optional package is absent and how to get it."""
+def missing(package: str, purpose: str, extra: str = "study") -> MissingPackageError:
+    """Return the error that says which optional package is absent and which extra brings it."""
     return MissingPackageError(
         f"{purpose} needs the package {package}, which is not installed; "
-        "run: pip install 'linconv[study]'"
+        f"run: pip install 'linconv[{extra}]'"
     )
 
 
@@ -333,3 +335,16 @@ def unwritable(path: Path, error: Exception) -> OutputError:
 def json_number(value: float) -> float | None:
     """Return a number that strict JSON can hold: None for one that is not finite."""
     return value if math.isfinite(value) else None
+
+
+class HasToDict(Protocol):
+    """A result that can be written as plain values."""
+
+    def to_dict(self) -> Any:
+        """Return it as plain dicts, lists, strings and numbers."""
+        ...
+
+
+def to_json(results: HasToDict) -> str:
+    """Return all results as strict JSON: no NaN and no infinity, which JSON does not know."""
+    return json.dumps(results.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

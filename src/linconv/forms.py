@@ -18,13 +18,14 @@ from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array, as_array, working_dtype
 from linconv.engines.choice import DESCRIPTIONS as PATHS
 from linconv.engines.choice import paths
-from linconv.engines.kinds import as_numpy, kind
-from linconv.errors import DTypeError, LinconvError, ShapeError, SizeError
+from linconv.engines.kinds import as_numpy
+from linconv.errors import LinconvError, ShapeError, SizeError
 from linconv.factors import Correlate
 from linconv.geometry import Geometry
 from linconv.layout import Layout, exchanged_kernel
 from linconv.linear_map import LinearMap, Product
 from linconv.matrix import DENSE_LIMIT, check_bytes
+from linconv.numpy_map import NumPyMap
 
 __all__ = ["DESCRIPTIONS", "Comparison", "FormResult", "compare", "forms"]
 
@@ -202,17 +203,7 @@ def _timed(form: LinearMap, x: Array) -> tuple[Array, float]:
     return result, median(times)
 
 
-class NumPyForm(LinearMap):
-    """A form that knows NumPy arrays alone."""
-
-    def _check_kind(self, array: Any) -> None:
-        raise DTypeError(
-            f"this form, {type(self).__name__}, takes NumPy arrays; got a {kind(array)} array; "
-            f"convert it with numpy.asarray, or take the form 'direct'"
-        )
-
-
-class MatrixMap(NumPyForm):
+class MatrixMap(NumPyMap):
     """A dense or sparse matrix between arrays of given shapes, as a map."""
 
     by: Any
@@ -244,7 +235,7 @@ class MatrixMap(NumPyForm):
         return scipy.sparse.csr_array(self.by, dtype=self.dtype, copy=True)
 
 
-class Im2col(NumPyForm):
+class Im2col(NumPyMap):
     """A convolution as the matrix of all patches of its input times the kernel."""
 
     conv: Conv
@@ -294,7 +285,7 @@ class Im2col(NumPyForm):
         return self.conv.sparse(max_bytes=max_bytes)
 
 
-class Polyphase(NumPyForm):
+class Polyphase(NumPyMap):
     """A transposed convolution as one ordinary stride-1 convolution per output phase.
 
     Each phase of the output sees only its own samples of the kernel: no zero is multiplied.

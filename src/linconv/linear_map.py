@@ -129,7 +129,12 @@ class LinearMap(ABC):
 
     def _check_kind(self, array: Any) -> None:
         """Raise `DTypeError` for a kind of array, not NumPy's, that the map does not take."""
-        return
+        for part in self._made_of():
+            part._check_kind(array)
+
+    def _made_of(self) -> tuple[LinearMap, ...]:
+        """Return the maps that this one applies."""
+        return ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -220,6 +225,9 @@ class Transpose(LinearMap):
     def __init__(self, of: LinearMap) -> None:
         self._set(of.output_shape, of.input_shape, of.dtype, of=of)
 
+    def _made_of(self) -> tuple[LinearMap, ...]:
+        return (self.of,)
+
     def _apply(self, x: Any) -> Any:
         return self.of._apply_transpose(x)
 
@@ -246,6 +254,9 @@ class Conjugate(LinearMap):
 
     def __init__(self, of: LinearMap) -> None:
         self._set(of.input_shape, of.output_shape, of.dtype, of=of)
+
+    def _made_of(self) -> tuple[LinearMap, ...]:
+        return (self.of,)
 
     def _apply(self, x: Any) -> Any:
         return conjugate(self.of._apply(conjugate(x)))
@@ -275,6 +286,9 @@ class Product(LinearMap):
                 )
         dtype = np.result_type(*(m.dtype for m in maps))
         self._set(maps[-1].input_shape, maps[0].output_shape, dtype, maps=maps)
+
+    def _made_of(self) -> tuple[LinearMap, ...]:
+        return self.maps
 
     def _apply(self, x: Any) -> Any:
         for factor in reversed(self.maps):
@@ -318,6 +332,9 @@ class Sum(LinearMap):
         dtype = np.result_type(a.dtype, b.dtype)
         self._set(a.input_shape, a.output_shape, dtype, terms=(a, b))
 
+    def _made_of(self) -> tuple[LinearMap, ...]:
+        return self.terms
+
     def _apply(self, x: Any) -> Any:
         return self.terms[0]._apply(x) + self.terms[1]._apply(x)
 
@@ -350,6 +367,9 @@ class Scaled(LinearMap):
             )
         dtype = working_dtype("the factor", np.result_type(of.dtype, factor))
         self._set(of.input_shape, of.output_shape, dtype, factor=factor, of=of)
+
+    def _made_of(self) -> tuple[LinearMap, ...]:
+        return (self.of,)
 
     def _apply(self, x: Any) -> Any:
         return self._times(self.of._apply(x))

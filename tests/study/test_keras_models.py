@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from linconv import keras_import
 from linconv.errors import LinconvError, MissingPackageError
-from linconv.study import keras_models
 from linconv.study.encoders import model_a, model_b
 from linconv.study.encoding import encode
 from linconv.study.keras_models import import_keras, keras_model, parameter_counts, summary
@@ -94,7 +94,7 @@ def test_a_backend_in_use_is_kept_and_said(folder):
 def test_a_missing_framework_is_named_with_the_extra(monkeypatch, absent):
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setattr(keras_models, "find_spec", lambda name: None if name == absent else name)
+    monkeypatch.setattr(keras_import, "find_spec", lambda name: None if name == absent else name)
     with pytest.raises(MissingPackageError, match=f"package {absent}, .*linconv.study."):
         import_keras()
 

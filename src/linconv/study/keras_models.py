@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from linconv import keras_import
 from linconv.analysis.activations import ACTIVATIONS
 from linconv.analysis.activations import activation as known_activation
 from linconv.arguments import integer
 from linconv.errors import LinconvError, ShapeError
-from linconv.files import missing
 from linconv.study.encoders import ConvLayer, Encoder, MaxPool, check_images
 
 __all__ = [
@@ -28,25 +25,8 @@ __all__ = [
 
 
 def import_keras() -> Any:
-    """Return Keras, imported with the JAX backend unless another one is chosen already.
-
-    Keras chooses once, when it is first imported: by the environment variable KERAS_BACKEND, which
-    is set here only if it is not.
-
-    Raises
-    ------
-    MissingPackageError
-        If Keras, or JAX for it, is absent.
-    """
-    purpose = "training a decoder"
-    if "keras" not in sys.modules:
-        if find_spec("keras") is None:
-            raise missing("keras", purpose)
-        if os.environ.setdefault("KERAS_BACKEND", "jax") == "jax" and find_spec("jax") is None:
-            raise missing("jax", purpose)
-    import keras
-
-    return keras
+    """Return Keras for training; see `linconv.keras_import.import_keras`."""
+    return keras_import.import_keras("training a decoder")
 
 
 def keras_model(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import pkgutil
 from base64 import b64encode
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
-from linconv.files import missing, write_file
+from linconv.files import missing, to_json, write_file
 from linconv.study.results import Cell, StudyResults
 from linconv.study.values import shown
 
@@ -41,11 +40,6 @@ def write_report(results: StudyResults, pictures: Mapping[str, bytes], folder: P
     report = folder / "report.html"
     write_file(report, page.encode())
     return report
-
-
-def to_json(results: StudyResults) -> str:
-    """Return all results as strict JSON: no NaN and no infinity, which JSON does not know."""
-    return json.dumps(results.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def render(results: StudyResults, pictures: Mapping[str, bytes]) -> str:

@@ -1,0 +1,1 @@
+"""Layers of real frameworks: read, written, compared, inspected."""
