@@ -31,7 +31,18 @@ if _TYPE_CHECKING:
     from linconv.analysis.decoder import Decoder
     from linconv.analysis.decoder_fit import DecoderFit
     from linconv.analysis.fitting import fit_decoder
+    from linconv.analysis.frequency_response import frequency_response
     from linconv.analysis.inverse import InverseKernel, inverse_kernel
+    from linconv.analysis.inverse_curve import InverseCurve, inverse_kernel_curve
+    from linconv.analysis.invertibility import Invertibility, LostFrequency, invertibility
+    from linconv.analysis.norm_bounds import norm_bounds
+    from linconv.analysis.pinv import pinv
+    from linconv.analysis.priors import power_spectrum
+    from linconv.analysis.solve import Solution, solve
+    from linconv.analysis.spectral_values import SpectralValue, SpectralValues
+    from linconv.analysis.spectrum import condition, norm, rank, svdvals
+    from linconv.analysis.subspaces import null_space, range_space
+    from linconv.analysis.wiener import wiener
     from linconv.layers.agreement import Agreement, agreement
     from linconv.layers.code import code
     from linconv.layers.inspecting import inspect
@@ -47,7 +58,18 @@ _LATER = {
     "analysis.decoder": "Decoder",
     "analysis.decoder_fit": "DecoderFit",
     "analysis.fitting": "fit_decoder",
+    "analysis.frequency_response": "frequency_response",
     "analysis.inverse": "InverseKernel inverse_kernel",
+    "analysis.inverse_curve": "InverseCurve inverse_kernel_curve",
+    "analysis.invertibility": "Invertibility LostFrequency invertibility",
+    "analysis.norm_bounds": "norm_bounds",
+    "analysis.pinv": "pinv",
+    "analysis.priors": "power_spectrum",
+    "analysis.solve": "Solution solve",
+    "analysis.spectral_values": "SpectralValue SpectralValues",
+    "analysis.spectrum": "condition norm rank svdvals",
+    "analysis.subspaces": "null_space range_space",
+    "analysis.wiener": "wiener",
     "layers.agreement": "Agreement agreement",
     "layers.code": "code",
     "layers.inspecting": "inspect",
@@ -72,33 +94,53 @@ __all__ = [
     "DepthToSpace",
     "Diagonal",
     "Geometry",
+    "InverseCurve",
     "InverseKernel",
+    "Invertibility",
     "Layer",
     "LinconvError",
     "LinearMap",
+    "LostFrequency",
     "Overlap",
     "Pad",
     "Resize",
+    "Solution",
     "SpaceToDepth",
+    "SpectralValue",
+    "SpectralValues",
     "agreement",
     "artifact_map",
     "checkerboard",
     "code",
     "compare",
+    "condition",
     "fit_decoder",
     "forms",
+    "frequency_response",
     "from_layer",
     "identity",
     "inspect",
     "inverse_kernel",
+    "inverse_kernel_curve",
+    "invertibility",
     "load_model",
+    "norm",
+    "norm_bounds",
+    "null_space",
     "overlap",
     "phase_gains",
+    "pinv",
+    "power_spectrum",
+    "range_space",
+    "rank",
     "remove_checkerboard",
     "show_config",
+    "solve",
     "study",
+    "svdvals",
     "testing",
     "to_layer",
+    "wiener",
 ]
 
 

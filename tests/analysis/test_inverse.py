@@ -252,7 +252,7 @@ def strict_json(result: Any) -> Any:
 def test_to_dict_is_plain_json(op, image):
     best = lc.inverse_kernel(op, 3, image)
     read = strict_json(best)
-    assert set(read) == {"kernel", "bias", "mse", "rank", "unknowns", "condition"}
+    assert set(read) == {"kernel", "bias", "mse", "rank", "unknowns", "condition", "exact"}
     np.testing.assert_array_equal(read["kernel"], best.kernel)
     assert (read["mse"], read["rank"], read["condition"]) == (best.mse, 10, best.condition)
 

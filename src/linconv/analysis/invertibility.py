@@ -1,0 +1,306 @@
+"""invertibility: whether a map can be undone, and what it loses if it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linconv.analysis.direct import DenseSolver, Direct
+from linconv.analysis.fourier_solver import FourierSolver, fourier_fits
+from linconv.analysis.kronecker import SeparableSolver, is_separable
+from linconv.analysis.pinv import RegularisedInverse
+from linconv.analysis.solve import check_map, read_map
+from linconv.analysis.sparse_solvers import SingularError, SparseSolver
+from linconv.analysis.symbol import circulant
+from linconv.errors import SizeError
+from linconv.files import json_number
+from linconv.linear_map import LinearMap
+
+__all__ = ["Invertibility", "LostFrequency", "invertibility"]
+
+Array = NDArray[Any]
+
+DENSE_WORK = 2e10
+BASIS_COLUMNS = 2048
+FREQUENCIES = 1000
+LU_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class LostFrequency:
+    """A frequency of the input of which something is lost.
+
+    Attributes
+    ----------
+    cycles : tuple of int
+        Cycles over the whole of each axis, from ``-N / 2`` to ``N / 2``; for a real map the
+        negative of it is lost, too, and not listed.
+    size : tuple of int
+        N, samples per axis.
+    dimensions : int
+        Of the inputs lost, with those of the negative frequency.
+    aliases : tuple of tuple of int
+        The other frequencies that the stride folds onto it: what is lost is a mixture of all.
+    """
+
+    cycles: tuple[int, ...]
+    size: tuple[int, ...]
+    dimensions: int
+    aliases: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def radians(self) -> tuple[float, ...]:
+        """Radians per sample along each axis."""
+        return tuple(2 * pi * c / n for c, n in zip(self.cycles, self.size, strict=True))
+
+    def __str__(self) -> str:
+        cycles = ", ".join(f"{c} per {n}" for c, n in zip(self.cycles, self.size, strict=True))
+        radians = ", ".join(f"{r:.4g}" for r in self.radians)
+        return f"cycles {cycles} ({radians} radians per sample)"
+
+
+@dataclass(frozen=True, eq=False)
+class Invertibility:
+    """Whether a map can be undone, with the evidence.
+
+    Attributes
+    ----------
+    verdict : str
+        "exact inverse": both sides; "left inverse only": every input can be had back from its
+        output; "right inverse only": every output is that of some input; "none": neither.
+    rank : int
+    shape : tuple of int
+        Rows and columns of the matrix.
+    condition : float
+        Largest singular value over the smallest of ``min(shape)``; infinite below full rank.
+    condition_kind : str
+        "exact" (to rounding) or "estimate".
+    method : str
+        "fft", "separable", "dense" or "sparse".
+    lost : array, shape (columns - rank, *input_shape), or None
+        An orthonormal basis of the inputs that the map turns into nothing; None where it would
+        be large. Empty if nothing is lost.
+    lost_frequencies : tuple of LostFrequency or None
+        For periodic maps: the frequencies at which inputs are lost, the lowest first, at most
+        1000; None for other maps.
+    inverse : LinearMap or None
+        The inverse, left inverse or right inverse, which is the pseudo-inverse; None if there is
+        none of these (see `pinv`).
+    """
+
+    verdict: str
+    rank: int
+    shape: tuple[int, int]
+    condition: float
+    condition_kind: str
+    method: str
+    lost: Array | None
+    lost_frequencies: tuple[LostFrequency, ...] | None
+    inverse: LinearMap | None
+
+    @property
+    def deficit(self) -> int:
+        """Dimensions of the inputs that are lost."""
+        return self.shape[1] - self.rank
+
+    @property
+    def unreached(self) -> int:
+        """Dimensions of the outputs that no input reaches."""
+        return self.shape[0] - self.rank
+
+    def __str__(self) -> str:
+        rows, columns = self.shape
+        text = f"{self.verdict}: rank {self.rank} of {rows} outputs and {columns} inputs"
+        text += f", condition {self.condition:.6g} ({self.condition_kind}, by {self.method})"
+        if self.deficit:
+            text += f"; {self.deficit} dimensions of the input are lost"
+        for frequency in (self.lost_frequencies or ())[:3]:
+            text += f"; at {frequency}"
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the inverse as plain lists and numbers, None for infinite."""
+        frequencies = self.lost_frequencies
+        return {
+            "verdict": self.verdict,
+            "rank": self.rank,
+            "shape": list(self.shape),
+            "deficit": self.deficit,
+            "unreached": self.unreached,
+            "condition": json_number(self.condition),
+            "condition_kind": self.condition_kind,
+            "method": self.method,
+            "lost": None if self.lost is None else _plain(self.lost),
+            "lost_frequencies": None
+            if frequencies is None
+            else [
+                {
+                    "cycles": list(f.cycles),
+                    "size": list(f.size),
+                    "radians": list(f.radians),
+                    "dimensions": f.dimensions,
+                    "aliases": [list(a) for a in f.aliases],
+                }
+                for f in frequencies
+            ],
+        }
+
+
+def invertibility(op: LinearMap) -> Invertibility:
+    """Tell whether a map can be undone, how well, and what it loses.
+
+    Parameters
+    ----------
+    op : LinearMap
+        Any map.
+
+    Returns
+    -------
+    Invertibility
+
+    Raises
+    ------
+    DTypeError, LinconvError
+        If `op` is no map, or not finite.
+    SizeError
+        If neither structure nor size allow a verdict: a map that is not periodic, no outer
+        product, too large to decompose, and not square and sparse.
+
+    Notes
+    -----
+    By the singular values: of every frequency for periodic maps, of every axis for outer products,
+    otherwise of the dense matrix up to 2e10 operations. They count as zero up to ``max(shape) *
+    2.2e-16`` of the largest, as in NumPy; for periodic maps up to 2.2e-14. Beyond that a square
+    map is factorised by sparse LU: if that succeeds it has full rank, and the condition is an
+    estimate by power iteration on map and inverse.
+
+    Examples
+    --------
+    >>> from linconv import Conv
+    >>> for n in (8, 9):
+    ...     blur = Conv(np.ones(3) / 3, (n,), padding="same", padding_mode="circular")
+    ...     print(invertibility(blur))
+    exact inverse: rank 8 of 8 outputs and 8 inputs, condition 7.24264 (exact, by fft)
+    none: rank 7 of 9 outputs and 9 inputs, condition inf (exact, by fft); 2 dimensions of the
+    input are lost; at cycles 3 per 9 (2.094 radians per sample)
+    """
+    read_map(op)
+    check_map(op)
+    solver, kind = _decomposed(op)
+    rows, columns = op.shape
+    rank, smallest = solver.rank, solver.smallest
+    assert rank is not None
+    assert smallest is not None
+    full = rank == min(rows, columns)
+    verdict = {
+        (True, True): "exact inverse",
+        (True, False): "left inverse only",
+        (False, True): "right inverse only",
+        (False, False): "none",
+    }[rank == columns, rank == rows]
+    return Invertibility(
+        verdict=verdict,
+        rank=rank,
+        shape=op.shape,
+        condition=solver.norm / smallest if full and smallest > 0 else float("inf"),
+        condition_kind=kind,
+        method=solver.method,
+        lost=_basis(op, rank),
+        lost_frequencies=_lost_frequencies(op, solver),
+        inverse=RegularisedInverse(op, 0.0) if full else None,
+    )
+
+
+def _decomposed(op: LinearMap) -> tuple[Direct, str]:
+    if fourier_fits(op):
+        return FourierSolver(op, 0.0), "exact"
+    if is_separable(op):
+        return SeparableSolver(op, 0.0), "exact"
+    rows, columns = op.shape
+    if float(rows) * columns * min(op.shape) <= DENSE_WORK:
+        return DenseSolver(op, 0.0), "exact"
+    if rows == columns <= LU_ROWS:
+        try:
+            solver = SparseSolver(op, 0.0)
+        except SingularError:
+            raise SizeError(
+                f"{op!r} is singular to rounding, and too large for its rank: a dense "
+                f"decomposition may take {DENSE_WORK:.0e} operations; ask about a smaller input"
+            ) from None
+        _estimate(op, solver)
+        return solver, "estimate"
+    raise SizeError(
+        f"invertibility needs a map that is periodic, an outer product, at most {DENSE_WORK:.0e} "
+        f"operations of a dense decomposition, or square with at most {LU_ROWS} rows; got {op!r} "
+        f"of shape {op.shape}; ask about a smaller input"
+    )
+
+
+def _estimate(op: LinearMap, solver: SparseSolver) -> None:
+    """Fill in the extreme singular values by power iteration, from either side."""
+    inverse = RegularisedInverse(op, 0.0, method="sparse")
+    inverse.__dict__["_direct"] = solver
+    solver.norm = _largest(op)
+    solver.smallest = 1 / _largest(inverse)
+
+
+def _largest(op: LinearMap, steps: int = 30) -> float:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, *op.input_shape)).astype(np.result_type(op.dtype, np.float64))
+    value, adjoint = 0.0, op.H
+    for _ in range(steps):
+        x = x / np.linalg.norm(x)
+        y = op._apply(x)
+        value = float(np.linalg.norm(y))
+        x = adjoint._apply(y)
+    return value
+
+
+def _basis(op: LinearMap, rank: int) -> Array | None:
+    """Return an orthonormal basis of the null space, where it is small."""
+    columns = op.shape[1]
+    wide = np.result_type(op.dtype, np.float64)
+    if rank == columns:
+        return np.zeros((0, *op.input_shape), wide)
+    if columns > BASIS_COLUMNS or max(op.shape) > 4 * BASIS_COLUMNS:
+        return None
+    _, _, right = np.linalg.svd(op.sparse().astype(wide).toarray())
+    return np.asarray(right[rank:].conj().reshape(-1, *op.input_shape))
+
+
+def _lost_frequencies(op: LinearMap, solver: Direct) -> tuple[LostFrequency, ...] | None:
+    form = circulant(op)
+    if form is None or not isinstance(solver, FourierSolver):
+        return None
+    side = form.domain
+    missing = (side.width - solver.ranks).sum(axis=-1)
+    missing = missing * side.multiplicity
+    found = []
+    for index in np.argwhere(missing):
+        members = [
+            tuple(
+                _signed(int(i) + int(j) * m, n)
+                for i, j, m, n in zip(index, alias, side.grid, side.size, strict=True)
+            )
+            for alias in np.ndindex(*side.aliases)
+        ]
+        members.sort(key=lambda c: sum((a / n) ** 2 for a, n in zip(c, side.size, strict=True)))
+        dimensions = int(missing[tuple(index)])
+        found.append(LostFrequency(members[0], side.size, dimensions, tuple(members[1:])))
+    found.sort(key=lambda f: sum(r * r for r in f.radians))
+    return tuple(found[:FREQUENCIES])
+
+
+def _signed(cycles: int, size: int) -> int:
+    """Return the same frequency, from above -N / 2 to N / 2."""
+    return cycles - size if 2 * cycles > size else cycles
+
+
+def _plain(array: Array) -> Any:
+    if array.dtype.kind == "c":
+        return {"real": array.real.tolist(), "imag": array.imag.tolist()}
+    return array.tolist()

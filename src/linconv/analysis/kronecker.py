@@ -1,0 +1,176 @@
+"""Maps that act on every axis by itself: Kronecker products, and their least squares."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linconv.analysis.direct import EPS, gains, times_axes
+from linconv.convolution import Conv, ConvTranspose
+from linconv.factors import Correlate, Decimate, Pad
+from linconv.geometry import Geometry
+from linconv.identity import Identity
+from linconv.layout import Layout
+from linconv.linear_map import LinearMap, Product, Scaled, Transpose
+from linconv.matrix import convolution_csr
+
+__all__ = ["SeparableSolver", "axis_matrices", "is_separable"]
+
+Array = NDArray[Any]
+
+OPERATIONS = 1e12  # of the decompositions of all axes, at most
+LINE = Layout(1, "channels_first", bare=True)
+
+
+def is_separable(op: LinearMap) -> bool:
+    """Whether a map is a Kronecker product over two axes or more, of sizes that can be solved.
+
+    A kernel counts as an outer product if it is one to the rounding of its own dtype.
+    """
+    parts = op.maps if isinstance(op, Product) else (op,)
+    sizes = [m.output_shape for m in parts] + [op.input_shape]
+    if len({len(size) for size in sizes}) != 1:
+        return False
+    longest = [max(axis) for axis in zip(*sizes, strict=True)]
+    if len(longest) < 2 or sum(20.0 * n**3 for n in longest) > OPERATIONS:
+        return False
+    return all(_splits(part) for part in parts)
+
+
+def _splits(op: LinearMap) -> bool:
+    if isinstance(op, ConvTranspose | Transpose):
+        return _splits(op.T)
+    if isinstance(op, Scaled):
+        return _splits(op.of)
+    if isinstance(op, Product):
+        return all(map(_splits, op.maps))
+    if isinstance(op, Conv | Correlate):
+        return outer_factors(op.layout.kernels_first(op.kernel)) is not None
+    return isinstance(op, Identity | Pad | Decimate)
+
+
+def outer_factors(kernel: Array) -> list[Array] | None:
+    """Return the factors of a kernel (out, in/groups, *size) that is an outer product, or None.
+
+    Returns
+    -------
+    list of array or None
+        A matrix (out, in/groups) and one vector per spatial axis.
+    """
+    eps = float(np.finfo(kernel.dtype).eps)
+    rest = kernel.astype(np.result_type(kernel.dtype, np.float64))
+    channels, vectors = rest.shape[:2], []
+    rest = rest.reshape(-1, *rest.shape[2:])
+    scale = float(np.abs(rest).max())
+    if not np.isfinite(scale):
+        return None
+    for _ in range(kernel.ndim - 2):
+        unfolded = rest.reshape(-1, rest.shape[-1])
+        if not scale:
+            vectors.append(np.zeros(rest.shape[-1]))
+            rest = rest[..., 0]
+            continue
+        # The largest row is the vector: what is an outer product to the last bit stays one.
+        row = unfolded[np.abs(unfolded).max(axis=1).argmax()]
+        vector = row / row[np.abs(row).argmax()]
+        along = unfolded @ vector.conj() / np.vdot(vector, vector).real
+        if np.abs(unfolded - np.multiply.outer(along, vector)).max() > 8 * eps * scale:
+            return None
+        vectors.append(vector)
+        rest = along.reshape(rest.shape[:-1])
+    return [rest.reshape(channels), *reversed(vectors)]
+
+
+def axis_matrices(op: LinearMap) -> list[Array]:
+    """Return the matrix of every axis of a separable map: their Kronecker product is its own."""
+    if isinstance(op, ConvTranspose | Transpose):
+        return [m.T for m in axis_matrices(op.T)]
+    if isinstance(op, Scaled):
+        first, *others = axis_matrices(op.of)
+        return [op.factor * first, *others]
+    if isinstance(op, Product):
+        product = axis_matrices(op.maps[0])
+        for part in op.maps[1:]:
+            product = [a @ b for a, b in zip(product, axis_matrices(part), strict=True)]
+        return product
+    if isinstance(op, Conv | Correlate):
+        found = outer_factors(op.layout.kernels_first(op.kernel))
+        assert found is not None  # `is_separable` has seen to it
+        mixing, *vectors = found
+        g = op.geometry
+        wide = np.zeros((g.out_channels, g.in_channels), mixing.dtype)
+        outs, per_group = g.out_channels // g.groups, g.in_channels // g.groups
+        for group in range(g.groups):
+            rows = slice(group * outs, (group + 1) * outs)
+            wide[rows, group * per_group : (group + 1) * per_group] = mixing[rows]
+        spatial = [_line(g, axis, vector) for axis, vector in enumerate(vectors)]
+        if op.layout.bare:
+            spatial[0] = spatial[0] * wide[0, 0]
+        return list(op.layout.join(spatial, wide))
+    if isinstance(op, Pad | Decimate):
+        return [_line(op.geometry, axis, np.ones(1)) for axis in range(op.geometry.ndim)]
+    return [np.eye(n) for n in op.input_shape]
+
+
+def _line(geometry: Geometry, axis: int, vector: Array) -> Array:
+    """Return the dense matrix of a convolution along one axis."""
+    g = geometry
+    line = Geometry(
+        g.input_size[axis],
+        g.kernel_size[axis],
+        stride=g.stride[axis],
+        padding=(g.padding[axis],),
+        padding_mode=g.padding_mode[axis],
+        dilation=g.dilation[axis],
+    )
+    return np.asarray(convolution_csr(line, LINE, vector).toarray())
+
+
+class SeparableSolver:
+    """By one singular value decomposition per axis: exact for any border."""
+
+    method = "separable"
+    how = "one singular value decomposition per axis"
+
+    def __init__(self, op: LinearMap, ridge: float) -> None:
+        parts: list[tuple[Array, Array, Array]] = []
+        matrices = axis_matrices(op)
+        for number, matrix in enumerate(matrices):
+            same = (p for p, m in zip(parts, matrices[:number], strict=True) if _equal(m, matrix))
+            found = next(same, None)
+            parts.append(_decomposed(matrix) if found is None else found)
+        self.norm = prod(float(values.max()) for _, values, _ in parts)
+        self.smallest: float | None = prod(float(values.min()) for _, values, _ in parts)
+        cutoff = self.norm * EPS * max(op.shape)
+        lines = [values for _, values, _ in parts]
+        table = lines[0]
+        for line in lines[1:]:
+            table = np.multiply.outer(table, line)
+        self.rank: int | None = int((table > cutoff).sum())
+        self._gains = gains(table, ridge, cutoff)
+        self._left = [left.conj().T for left, _, _ in parts]
+        self._right = [right.conj().T for _, _, right in parts]
+
+    def solve(self, y: Array) -> Array:
+        """Return the solutions (n, *input_shape)."""
+        return times_axes(self._right, times_axes(self._left, y) * self._gains)
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool((a == b).all())
+
+
+def _decomposed(matrix: Array) -> tuple[Array, Array, Array]:
+    """Return the economic SVD; of a Hermitian matrix by its eigenvectors, in a third of the time.
+
+    The singular values of a Hermitian matrix come in the order of its eigenvalues.
+    """
+    if matrix.shape[0] == matrix.shape[1] and _equal(matrix, matrix.conj().T):
+        eigenvalues, vectors = np.linalg.eigh(matrix)
+        signs = np.where(eigenvalues < 0, -1.0, 1.0)
+        return vectors * signs, np.abs(eigenvalues), vectors.conj().T
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    return left, values, right

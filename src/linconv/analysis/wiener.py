@@ -1,0 +1,97 @@
+"""wiener: the best linear restoration of noisy outputs, for images of a known power spectrum."""
+
+from __future__ import annotations
+
+from linconv.analysis.pinv import RegularisedInverse
+from linconv.analysis.priors import Prior, prior_root, read_prior
+from linconv.analysis.solve import check_map, read_map
+from linconv.arguments import finite_number
+from linconv.convolution import Conv, ConvTranspose
+from linconv.layout import Layout
+from linconv.linear_map import LinearMap, Product
+
+__all__ = ["wiener"]
+
+
+def wiener(
+    op: LinearMap,
+    noise_to_signal: float,
+    prior: Prior = "white",
+    *,
+    rtol: float = 1e-8,
+    max_iterations: int | None = None,
+) -> LinearMap:
+    """Return Wiener's filter: the linear map from noisy outputs to images with the least error.
+
+    For images x of mean zero and covariance R, and white noise on ``op(x)``, no linear map has a
+    smaller expected squared error than ``R opᴴ (op R opᴴ + noise)^-1``.
+
+    Parameters
+    ----------
+    op : LinearMap
+        A convolution, or for the white prior any map.
+    noise_to_signal : float
+        Variance of the noise over that of the images' samples.
+    prior : {"white", "natural"}, array of shape (*size), or callable
+        Power spectrum of the images, as in `inverse_kernel`; only its shape counts, for the
+        variance is in `noise_to_signal`. Channels are uncorrelated.
+    rtol, max_iterations : float, int
+        Of the iteration that every application is where no direct method fits; see `solve`.
+
+    Returns
+    -------
+    LinearMap
+        From outputs of `op` to its inputs.
+
+    Raises
+    ------
+    DTypeError, ShapeError, GeometryError, LinconvError
+        If `op` is no such map or not finite, or `prior` or `noise_to_signal` are not legal.
+        Applying it raises `LinconvError` where an iteration does not reach `rtol`.
+
+    Notes
+    -----
+    With ``R = F F`` the map is ``F (Bᴴ B + noise_to_signal)^-1 Bᴴ`` for ``B = op F``: the
+    regularised inverse of the convolution of whitened images; F has one number per frequency.
+    For periodic `op`, with any stride, it is one small matrix per frequency, exact. A white prior
+    is a ridge, exact also for kernels that are outer products, and small maps. For any other
+    border the system is solved by preconditioned conjugate gradients: the prior repeats at the
+    border, `op` keeps its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> blur = Conv(np.ones((3, 3)) / 9, (8, 8), padding="same", padding_mode="circular")
+    >>> restore = wiener(blur, 0.01, prior="natural")
+    >>> bool(np.allclose(restore(blur(np.ones((8, 8)))), 1, atol=0.01))
+    True
+    """
+    read_map(op)
+    ratio = finite_number("noise_to_signal", noise_to_signal, "e.g. 0.01")
+    finite_number("rtol", rtol, "e.g. 1e-8")
+    check_map(op)
+    layout, size, channels = _images(op)
+    spectrum = read_prior(prior, size)
+    if (spectrum == spectrum.flat[0]).all():
+        inverse = RegularisedInverse(op, ratio, rtol=rtol, max_iterations=max_iterations)
+        _ = inverse.exact
+        return inverse
+    root = prior_root(spectrum / spectrum.mean(), layout, channels)
+    whitened = Product(*_parts(op), root)
+    inner = RegularisedInverse(whitened, ratio, rtol=rtol, max_iterations=max_iterations)
+    _ = inner.exact
+    return Product(root, inner)
+
+
+def _parts(op: LinearMap) -> tuple[LinearMap, ...]:
+    return op.maps if isinstance(op, Product) else (op,)
+
+
+def _images(op: LinearMap) -> tuple[Layout, tuple[int, ...], int]:
+    """Return layout, size and channels of a map's inputs; bare where nothing tells."""
+    last = _parts(op)[-1]
+    if isinstance(last, Conv | ConvTranspose):
+        layout = last.layout
+        size, channels = layout.split(op.input_shape, 1)
+        return layout, size, channels
+    return Layout(len(op.input_shape), "channels_first", bare=True), op.input_shape, 1

@@ -1,0 +1,96 @@
+"""pinv, wiener, invertibility: against dense matrices and the laws that define them."""
+
+import numpy as np
+import pytest
+
+import linconv as lc
+from cases import CASES
+from linconv.analysis.priors import read_prior
+from linconv.errors import LinconvError, ShapeError
+
+
+def layer(case):
+    kernel, _, _ = case.arrays()
+    wide = np.result_type(kernel, np.float64)
+    return lc.Conv(kernel.astype(wide), case.input_shape, **case.options)
+
+
+@pytest.mark.parametrize("method", ["auto", "cg"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_moore_penrose(case, method):
+    op = layer(case)
+    inverse = lc.pinv(op, method=method, rtol=1e-12)
+    a, p = op.matrix(), inverse.matrix()
+    scale = max(1.0, np.abs(p).max(initial=0))
+    for left, right in ((a @ p @ a, a), (p @ a @ p, p), ((a @ p).conj().T, a @ p)):
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-8 * scale)
+    np.testing.assert_allclose((p @ a).conj().T, p @ a, rtol=0, atol=1e-8 * scale)
+    np.testing.assert_allclose(inverse.T.matrix(), p.T, rtol=0, atol=1e-8 * scale)
+    np.testing.assert_allclose(inverse.H.matrix(), p.conj().T, rtol=0, atol=1e-8 * scale)
+
+
+def covariance(op, prior):
+    """The dense circular covariance of a prior, from the definition of its spectrum."""
+    size, channels = op.geometry.input_size, op.geometry.in_channels
+    lags = np.fft.ifftn(read_prior(prior, size)).real
+    places = np.array(list(np.ndindex(*size)))
+    steps = (places[:, None] - places) % np.array(size)
+    spatial = lags[tuple(np.moveaxis(steps, -1, 0))]
+    eye = np.eye(channels)
+    return np.kron(spatial, eye) if op.layout.channels_last else np.kron(eye, spatial)
+
+
+@pytest.mark.parametrize("prior", ["white", "natural"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_wiener_is_the_dense_formula(case, prior):
+    op = layer(case)
+    a, r = op.matrix(), covariance(op, prior)
+    want = r @ a.conj().T @ np.linalg.inv(a @ r @ a.conj().T + 0.1 * np.eye(len(a)))
+    y = np.random.default_rng(1).standard_normal((2, *op.output_shape))
+    found = lc.wiener(op, 0.1, prior, rtol=1e-11)(y).reshape(2, -1)
+    np.testing.assert_allclose(found, y.reshape(2, -1) @ want.T, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_verdicts(case):
+    op = layer(case)
+    found, a = lc.invertibility(op), op.matrix()
+    rank = np.linalg.matrix_rank(a)
+    names = {
+        (True, True): "exact inverse",
+        (True, False): "left inverse only",
+        (False, True): "right inverse only",
+        (False, False): "none",
+    }
+    assert (found.rank, found.verdict) == (rank, names[rank == a.shape[1], rank == a.shape[0]])
+    assert found.lost.shape == (a.shape[1] - rank, *op.input_shape)
+    basis = found.lost.reshape(len(found.lost), a.shape[1])
+    np.testing.assert_allclose(a @ basis.T, 0, atol=1e-10)
+    np.testing.assert_allclose(basis @ basis.conj().T, np.eye(len(basis)), atol=1e-10)
+    if rank == min(a.shape):
+        assert found.condition == pytest.approx(np.linalg.cond(a), rel=1e-5)
+
+
+def test_the_box_blur_loses_a_third_of_the_circle_at_nine():
+    eight, nine = (
+        lc.invertibility(lc.Conv(np.ones(3) / 3, (n,), padding="same", padding_mode="circular"))
+        for n in (8, 9)
+    )
+    assert (eight.verdict, eight.lost_frequencies) == ("exact inverse", ())
+    x = np.arange(8.0)
+    blur = lc.Conv(np.ones(3) / 3, (8,), padding="same", padding_mode="circular")
+    np.testing.assert_allclose(eight.inverse(blur(x)), x, atol=1e-12)
+    (lost,) = nine.lost_frequencies
+    assert (nine.verdict, nine.rank, lost.cycles, lost.dimensions) == ("none", 7, (3,), 2)
+    assert lost.radians == (pytest.approx(2 * np.pi / 3),)
+    assert "3 per 9" in str(nine)
+
+
+def test_wrong_priors():
+    op = lc.Conv(np.ones((3, 3)), (6, 6))
+    with pytest.raises(ShapeError, match="power spectrum must have the image's shape"):
+        lc.wiener(op, 0.1, np.ones((3, 3)))
+    with pytest.raises(LinconvError, match="nowhere negative and somewhere positive"):
+        lc.wiener(op, 0.1, -np.ones((6, 6)))
+    with pytest.raises(LinconvError, match="the same at a frequency and its negative"):
+        lc.wiener(op, 0.1, 1.0 + np.arange(36.0).reshape(6, 6))

@@ -1,0 +1,109 @@
+"""What spectral functions return, and what they refuse."""
+
+import json
+
+import numpy as np
+import pytest
+
+import linconv as lc
+from linconv.analysis.spectral_values import SpectralValue, SpectralValues
+from linconv.analysis.structure import all_values
+from linconv.errors import GeometryError, LinconvError, ShapeError, SizeError
+
+BOX = lc.Conv(np.ones(3), (9,), padding="same", padding_mode="circular")
+NOTHING = lc.Conv(np.zeros((3, 3)), (4, 5))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def test_results_behave_as_what_they_hold(rng):
+    op = lc.Conv([2.0, 7.0, -1.0], (20,), padding="same", padding_mode="circular")
+    top, values = lc.norm(op), lc.svdvals(op)
+    assert isinstance(top, SpectralValue)
+    assert isinstance(values, SpectralValues)
+    number = float(top)
+    assert top + 1 == number + 1
+    assert 1 - top == 1 - number
+    assert 2 * top / 4 == 2 * number / 4
+    assert 1 / top == 1 / number
+    assert top**2 == number**2
+    assert -top == -number
+    assert abs(-top) == number
+    assert 8 < top < 9
+    assert top == values[0] == max(values)
+    assert top != 3
+    assert top >= top
+    assert not top > top
+    assert top <= 9
+    assert round(top, 2) == 8.01
+    assert f"{top:.3f}" == "8.006"
+    assert str(top) == str(number)
+    assert hash(top) == hash(number)
+    assert np.sqrt(top) == np.sqrt(number)
+    assert np.float64(2) * top == 2 * number
+    assert isinstance(top * np.ones(3), np.ndarray)
+    assert len(values) == 20
+    assert (values > 5).all()
+    assert values.values.dtype == np.asarray(values).dtype == np.float64
+    assert list(values[:2]) == list(values)[:2]
+    assert np.array(lc.rank(op)) == 20
+    assert range(25)[lc.rank(op)] == 20
+    assert bool(lc.rank(op))
+    written = json.loads(json.dumps([top.to_dict(), values.to_dict(), lc.rank(op).to_dict()]))
+    assert written[0]["value"] == number
+    assert written[1]["values"] == list(values)
+    assert written[2]["value"] == 20
+    assert {"kind", "interval", "residual", "method", "cost"} <= written[0].keys()
+    json.dumps(lc.condition(BOX).to_dict(), allow_nan=False)
+
+
+def test_rank_tells_its_gap_and_takes_a_tolerance():
+    op = lc.Conv(np.ones(3), (9,), padding="same", padding_mode="circular")
+    found = lc.rank(op)
+    assert found.interval == (7, 7)
+    assert found.gap[0] > 0.5
+    assert found.gap[1] < found.tolerance < 1e-13
+    assert int(lc.rank(op, rtol=0.5)) == 3
+    assert int(lc.rank(NOTHING)) == 0
+    assert lc.rank(NOTHING).gap == (np.inf, 0.0)
+
+
+def test_bad_input_is_refused():
+    op = lc.Conv(np.ones(3), (9,))
+    for function in (lc.svdvals, lc.norm, lc.condition, lc.rank, lc.null_space, lc.range_space):
+        with pytest.raises(LinconvError, match=rf"{function.__name__} takes a map of linconv; got"):
+            function(np.eye(3))
+        with pytest.raises(LinconvError, match="needs a finite kernel; got 2 NaN or infinite val"):
+            function(lc.identity((7,)) @ lc.Conv([np.nan, np.inf, 1.0], (9,)))
+    with pytest.raises(GeometryError, match="which must be one of the known names; got 'larg'; d"):
+        lc.svdvals(op, which="larg")
+    with pytest.raises(GeometryError, match="k must be at least 1; got 0; use 1 or more"):
+        lc.svdvals(op, 0)
+    with pytest.raises(SizeError, match="k must be at most 7, the number of singular values, and"):
+        lc.svdvals(op, 8)
+    with pytest.raises(SizeError, match=r"got k=2 with which='all'; leave k out, or ask for fewer"):
+        lc.svdvals(op, 2, "all")
+    with pytest.raises(GeometryError, match="rtol must be a finite number of at least 0; got -1"):
+        lc.rank(op, -1)
+    with pytest.raises(ShapeError, match="that of one of the 7 values; got 7; use -7 to 6"):
+        lc.svdvals(op).vectors(7)
+
+
+def test_what_would_not_fit_is_refused(rng):
+    op = lc.Conv(rng.standard_normal((3, 3, 2, 2)), (64, 64, 2), padding="same")
+    with pytest.raises(SizeError, match=r"a dense decomposition of shape \(8192, 8192\) may take"):
+        lc.svdvals(op, max_bytes=2**20)
+    lost = lc.Conv(np.ones((2, 2)), (64, 64), stride=2)
+    with pytest.raises(SizeError, match=r"a basis of 3072 arrays of shape \(64, 64\) may take"):
+        lc.null_space(lost, max_bytes=2**20)
+
+
+def test_vectors_that_were_not_computed_are_refused(rng):
+    op = lc.Conv(rng.standard_normal(3), (1300,), padding="same")
+    found = SpectralValues(np.ones(2), "exact", (np.ones(2), np.ones(2)), None, "a band", "none")
+    with pytest.raises(LinconvError, match="need a method that computes them; got values by a ba"):
+        found.vectors(0)
+    assert all_values(op).vectors is not None
