@@ -6,6 +6,8 @@ import click
 
 from linconv.commands.compare import compare_command
 from linconv.commands.inspect import inspect_command
+from linconv.commands.invert import invert_command
+from linconv.commands.spectrum import spectrum_command
 from linconv.commands.study import study_command
 from linconv.version import __version__
 
@@ -20,6 +22,10 @@ Examples:
   linconv inspect model.onnx      what the convolutions of a model come to, with warnings
   linconv compare a.keras b.onnx --layer conv1 --other node_conv2d
                                   whether a layer computes the same in two models
+  linconv spectrum gaussian5 --size 64,64
+                                  what a kernel keeps and loses: norm, condition, bounds
+  linconv invert camera --kernel gaussian5 --out restored.png
+                                  an image before its convolution
   linconv study --help            what a command does, its options, its exit status
 """
 
@@ -37,5 +43,11 @@ def linconv(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (study_command, inspect_command, compare_command):
+for command in (
+    study_command,
+    inspect_command,
+    compare_command,
+    spectrum_command,
+    invert_command,
+):
     linconv.add_command(command)
