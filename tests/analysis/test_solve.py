@@ -332,3 +332,31 @@ def test_a_band_that_would_not_fit_is_refused(monkeypatch):
     op = lc.Conv(np.ones((5, 5)), (30, 30), padding="same")
     with pytest.raises(LinconvError, match="the band of the normal equations must fit in .* GiB"):
         lc.solve(op, np.ones((30, 30)), ridge=1.0, method="banded")
+
+
+@pytest.mark.parametrize("factor", [1.0, -2.0, 1 - 0.5j])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_axes_with_the_same_vector_are_decomposed_once(factor, symmetric, monkeypatch):
+    """Also where the rounding of the kernel makes their matrices differ in the last place."""
+    vector = np.random.default_rng(14).random(5)
+    vector = (vector + vector[::-1]) / 2 if symmetric else vector
+    kernel = factor * np.multiply.outer(vector / vector.sum(), vector * 3)
+    op = lc.Conv(kernel, (14, 14), padding="same")
+    calls = []
+    names = ("eigh", "svd")
+    for name in names:
+        original = getattr(np.linalg, name)
+
+        def counted(*args, name=name, original=original, **options):
+            calls.append(name)
+            return original(*args, **options)
+
+        monkeypatch.setattr(np.linalg, name, counted)
+    y = random_outputs(op)
+    found = lc.solve(op, y, ridge=0.01)
+    assert calls == ["eigh" if symmetric and not np.iscomplex(factor) else "svd"]
+    monkeypatch.undo()
+    np.testing.assert_allclose(
+        found.x.ravel(), dense_solution(op.matrix(), y.reshape(1, -1), 0.01)[0], atol=1e-10
+    )
+    assert found.rank == np.linalg.matrix_rank(op.matrix())

@@ -52,7 +52,7 @@ def closed_form(
     -----
     Exact where both convolutions wrap around; otherwise it is the optimum for
     samples that no border touches. Wiener's normal equations for a filter of finite length: see
-    e.g. Hayes, "Statistical Digital Signal Processing and Modeling" (1996), eq. 7.11.
+    e.g. Hayes, "Statistical Digital Signal Processing and Modeling" (1996).
     """
     g = geometry
     size, axes = spectrum.shape, tuple(range(-g.ndim, 0))

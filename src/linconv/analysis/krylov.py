@@ -52,8 +52,8 @@ def conjugate_gradients(
 ) -> Outcome:
     """Minimise ``||op(x) - y||^2 + ridge ||x||^2`` for a batch at once, from the start `x`.
 
-    Preconditioned CGLS (Björck, "Numerical Methods for Least Squares Problems" (1996), algorithm
-    7.4.1, with the ridge as further rows). Its history is the root of what is minimised, relative
+    Preconditioned CGLS (Björck, "Numerical Methods for Least Squares Problems" (1996)), with the
+    ridge as further rows. Its history is the root of what is minimised, relative
     to ``||y||``, the largest of the batch: it never rises.
     """
     adjoint = op.H
@@ -170,7 +170,7 @@ class _Watched:
     """A map over the ridge's rows, as LSMR sees it, which follows the bidiagonalisation.
 
     From its coefficients the residual of the normal equations is known at every step, as LSMR
-    itself knows it (equation 3.2 of its paper), without any further product.
+    itself knows it, without any further product.
     """
 
     def __init__(self, op: LinearMap, ridge: float, callback: Callback | None) -> None:

@@ -119,7 +119,7 @@ class SparseSolver:
 
     The augmented system ``[a I, A; Aᴴ, -a I]`` with ``a^2 = ridge`` holds residual and solution,
     and its condition is not squared (Björck, "Numerical Methods for Least Squares Problems"
-    (1996), section 2.5.3).
+    (1996)).
     """
 
     method = "sparse"
