@@ -326,7 +326,7 @@ def grid(rank: int, mode: str, stride: int, dtypes: tuple[str, ...] = DTYPES) ->
             )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=None)  # every cell is asked for by several tests, far apart
 def _grid_answer(plain: Case) -> tuple[np.ndarray, ...]:
     """Kernel, input, output, and the reference's image of the last two, in double precision."""
     kernel, x, y = plain.arrays()
