@@ -146,7 +146,10 @@ def _triangle(rows: Array, guess: Array, guess_rows: int) -> Array:
     if not gram.diagonal().max() < _GROWTH * expected:
         return _householder(rows)
     gram[np.diag_indices(columns)] += _SHIFT * expected
-    product: Array = np.linalg.cholesky(gram).T @ whitener
+    try:
+        product: Array = np.linalg.cholesky(gram).T @ whitener
+    except np.linalg.LinAlgError:  # rows of another kind than those before: rounding outweighs them
+        return _householder(rows)
     return product
 
 
