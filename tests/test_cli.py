@@ -50,12 +50,11 @@ def sample(folder):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the drawing to other tests: it takes most of the time of a study."""
-    import linconv.study
+    from linconv.study import whole as module
 
-    module = sys.modules["linconv.study"]
     monkeypatch.setattr(module, "draw", lambda picture: picture)
     monkeypatch.setattr(module, "png", lambda figure: b"\x89PNG " + figure.name.encode())
-    return linconv.study
+    return module
 
 
 def test_alone_it_shows_its_help():

@@ -8,7 +8,7 @@ import scipy.signal
 
 import linconv as lc
 from linconv.errors import GeometryError, InputError
-from linconv.study import _max_side, photograph, study
+from linconv.study import photograph, study
 from linconv.study.by_hand import (
     convolve_pixel_by_pixel,
     convolve_tap_by_tap,
@@ -28,6 +28,7 @@ from linconv.study.report import to_json
 from linconv.study.results import StudyResults
 from linconv.study.values import plain, shown
 from linconv.study.verdicts import Verdict
+from linconv.study.whole import _max_side
 
 # The published constants
 

@@ -56,7 +56,8 @@ def run(*arguments):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the drawing to other tests."""
-    module = sys.modules["linconv.study"]
+    from linconv.study import whole as module
+
     monkeypatch.setattr(module, "draw", lambda picture: picture)
     monkeypatch.setattr(module, "png", lambda figure: b"\x89PNG " + figure.name.encode())
 
