@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linconv.analysis.direct import EPS, gains, times_axes
+from linconv.analysis.separable import axis_matrix, outer_factors
 from linconv.convolution import Conv, ConvTranspose
 from linconv.factors import Correlate, Decimate, Pad
-from linconv.geometry import Geometry
 from linconv.identity import Identity
-from linconv.layout import Layout
 from linconv.linear_map import LinearMap, Product, Scaled, Transpose
-from linconv.matrix import convolution_csr
 
 __all__ = ["SeparableSolver", "axis_matrices", "is_separable"]
 
@@ -23,7 +21,6 @@ Array = NDArray[Any]
 
 OPERATIONS = 1e12  # of the decompositions of all axes, at most
 SAME = 8.0  # roundings of the largest entry up to which two matrices are one
-LINE = Layout(1, "channels_first", bare=True)
 
 
 def is_separable(op: LinearMap) -> bool:
@@ -49,40 +46,12 @@ def _splits(op: LinearMap) -> bool:
     if isinstance(op, Product):
         return all(map(_splits, op.maps))
     if isinstance(op, Conv | Correlate):
-        return outer_factors(op.layout.kernels_first(op.kernel)) is not None
+        return _factors(op) is not None
     return isinstance(op, Identity | Pad | Decimate)
 
 
-def outer_factors(kernel: Array) -> list[Array] | None:
-    """Return the factors of a kernel (out, in/groups, *size) that is an outer product, or None.
-
-    Returns
-    -------
-    list of array or None
-        A matrix (out, in/groups) and one vector per spatial axis.
-    """
-    eps = float(np.finfo(kernel.dtype).eps)
-    rest = kernel.astype(np.result_type(kernel.dtype, np.float64))
-    channels, vectors = rest.shape[:2], []
-    rest = rest.reshape(-1, *rest.shape[2:])
-    scale = float(np.abs(rest).max())
-    if not np.isfinite(scale):
-        return None
-    for _ in range(kernel.ndim - 2):
-        unfolded = rest.reshape(-1, rest.shape[-1])
-        if not scale:
-            vectors.append(np.zeros(rest.shape[-1]))
-            rest = rest[..., 0]
-            continue
-        # The largest row is the vector: what is an outer product to the last bit stays one.
-        row = unfolded[np.abs(unfolded).max(axis=1).argmax()]
-        vector = row / row[np.abs(row).argmax()]
-        along = unfolded @ vector.conj() / np.vdot(vector, vector).real
-        if np.abs(unfolded - np.multiply.outer(along, vector)).max() > 8 * eps * scale:
-            return None
-        vectors.append(vector)
-        rest = along.reshape(rest.shape[:-1])
-    return [rest.reshape(channels), *reversed(vectors)]
+def _factors(op: Conv | Correlate) -> list[Array] | None:
+    return outer_factors(op.layout.kernels_first(op.kernel), float(np.finfo(op.dtype).eps))
 
 
 def axis_matrices(op: LinearMap) -> list[Array]:
@@ -98,7 +67,7 @@ def axis_matrices(op: LinearMap) -> list[Array]:
             product = [a @ b for a, b in zip(product, axis_matrices(part), strict=True)]
         return product
     if isinstance(op, Conv | Correlate):
-        found = outer_factors(op.layout.kernels_first(op.kernel))
+        found = _factors(op)
         assert found is not None  # `is_separable` has seen to it
         mixing, *vectors = found
         g = op.geometry
@@ -107,27 +76,14 @@ def axis_matrices(op: LinearMap) -> list[Array]:
         for group in range(g.groups):
             rows = slice(group * outs, (group + 1) * outs)
             wide[rows, group * per_group : (group + 1) * per_group] = mixing[rows]
-        spatial = [_line(g, axis, vector) for axis, vector in enumerate(vectors)]
+        spatial = [axis_matrix(g, axis, vector).toarray() for axis, vector in enumerate(vectors)]
         if op.layout.bare:
             spatial[0] = spatial[0] * wide[0, 0]
         return list(op.layout.join(spatial, wide))
     if isinstance(op, Pad | Decimate):
-        return [_line(op.geometry, axis, np.ones(1)) for axis in range(op.geometry.ndim)]
+        g, one = op.geometry, np.ones(1)
+        return [axis_matrix(g, axis, one).toarray() for axis in range(g.ndim)]
     return [np.eye(n) for n in op.input_shape]
-
-
-def _line(geometry: Geometry, axis: int, vector: Array) -> Array:
-    """Return the dense matrix of a convolution along one axis."""
-    g = geometry
-    line = Geometry(
-        g.input_size[axis],
-        g.kernel_size[axis],
-        stride=g.stride[axis],
-        padding=(g.padding[axis],),
-        padding_mode=g.padding_mode[axis],
-        dilation=g.dilation[axis],
-    )
-    return np.asarray(convolution_csr(line, LINE, vector).toarray())
 
 
 class SeparableSolver:

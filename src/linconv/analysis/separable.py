@@ -16,7 +16,7 @@ from linconv.geometry import Geometry
 from linconv.layout import Layout
 from linconv.matrix import convolution_csr
 
-__all__ = ["Separable", "band_values", "separable"]
+__all__ = ["Separable", "axis_matrix", "band_values", "outer_factors", "separable"]
 
 _DENSE = 1200  # rows and columns of a 1-D matrix up to which it is decomposed as it is
 _EPS = float(np.finfo(np.float64).eps)
@@ -99,42 +99,54 @@ def separable(op: Conv) -> Separable | None:
     g, layout = op.geometry, op.layout
     if g.groups > 1:
         return None
-    kernel = layout.kernels_first(op.kernel)
-    kernel = kernel.astype(np.result_type(kernel.dtype, np.float64))
-    factors = _outer_factors(kernel.reshape(-1, *g.kernel_size))
-    if factors is None:
+    found = outer_factors(layout.kernels_first(op.kernel), _EPS)
+    if found is None:
         return None
-    channels, *taps = factors
-    matrices = [_axis_matrix(g, axis, tap) for axis, tap in enumerate(taps)]
-    across = channels.reshape(g.out_channels, g.in_channels)
+    across, *taps = found
+    matrices = [axis_matrix(g, axis, tap) for axis, tap in enumerate(taps)]
     if layout.bare:
         return Separable((matrices[0] * across[0, 0], *matrices[1:]))
     return Separable(layout.join(matrices, across))
 
 
-def _outer_factors(array: Array) -> list[Array] | None:
-    """Return one vector per axis whose outer product is the array to rounding, or None."""
-    if not np.isfinite(array).all():
+def outer_factors(kernel: Array, eps: float) -> list[Array] | None:
+    """Return the factors of a kernel (out, in/groups, *size) that is an outer product, or None.
+
+    Parameters
+    ----------
+    kernel : array, shape (out, in/groups, *size)
+    eps : float
+        One rounding; as many as eight of the largest entry are let pass.
+
+    Returns
+    -------
+    list of array or None
+        A matrix (out, in/groups) and one vector per spatial axis.
+    """
+    rest = kernel.astype(np.result_type(kernel.dtype, np.float64))
+    channels, vectors = rest.shape[:2], []
+    rest = rest.reshape(-1, *rest.shape[2:])
+    scale = float(np.abs(rest).max())
+    if not np.isfinite(scale):
         return None
-    if array.ndim == 1:
-        return [array]
-    first = array.reshape(len(array), -1)
-    if min(first.shape) == 1:
-        column, row = (first, np.ones(1)) if first.shape[1] == 1 else (np.ones(1), first)
-        column, row = column.ravel(), row.ravel()
-    else:
-        flat_scale = np.linalg.norm(first)
-        where = np.unravel_index(int(np.abs(first).argmax()), first.shape)
-        if flat_scale == 0:
-            return [np.zeros(n) for n in array.shape]
-        column, row = first[:, where[1]], first[where[0]] / first[where]
-        if np.linalg.norm(first - np.outer(column, row)) > 8 * _EPS * flat_scale:
+    for _ in range(kernel.ndim - 2):
+        unfolded = rest.reshape(-1, rest.shape[-1])
+        if not scale:
+            vectors.append(np.zeros(rest.shape[-1]))
+            rest = rest[..., 0]
+            continue
+        # The largest row is the vector: what is an outer product to the last bit stays one.
+        row = unfolded[np.abs(unfolded).max(axis=1).argmax()]
+        vector = row / row[np.abs(row).argmax()]
+        along = unfolded @ vector.conj() / np.vdot(vector, vector).real
+        if np.abs(unfolded - np.multiply.outer(along, vector)).max() > 8 * eps * scale:
             return None
-    rest = _outer_factors(row.reshape(array.shape[1:]))
-    return None if rest is None else [column, *rest]
+        vectors.append(vector)
+        rest = along.reshape(rest.shape[:-1])
+    return [rest.reshape(channels), *reversed(vectors)]
 
 
-def _axis_matrix(geometry: Geometry, axis: int, taps: Array) -> Any:
+def axis_matrix(geometry: Geometry, axis: int, taps: Array) -> Any:
     """Return the sparse matrix of one axis of a convolution."""
     line = Geometry(
         geometry.input_size[axis],
