@@ -6,7 +6,7 @@ its name) and resolves itself for `reference`, which shares no code with linconv
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from typing import Any
 from zlib import crc32
@@ -326,7 +326,7 @@ def grid(rank: int, mode: str, stride: int, dtypes: tuple[str, ...] = DTYPES) ->
             )
 
 
-@lru_cache(maxsize=None)  # every cell is asked for by several tests, far apart
+@cache  # every cell is asked for by several tests, far apart
 def _grid_answer(plain: Case) -> tuple[np.ndarray, ...]:
     """Kernel, input, output, and the reference's image of the last two, in double precision."""
     kernel, x, y = plain.arrays()

@@ -5,6 +5,7 @@ import pytest
 
 import linconv as lc
 from layers.framework_layers import as_flax, as_keras, as_map, as_onnx, as_torch, draw, shape_for
+from linconv.layers import onnx_running
 from linconv.layers.runner import BASIS_INPUTS
 from linconv.layers.running import framework_of, known_input_shape, runner
 
@@ -106,3 +107,26 @@ def test_what_cannot_be_run_is_refused(rng):
     with pytest.raises(lc.LinconvError, match="must have one input and one output to be run"):
         runner(model, (3, 8, 8))
     assert framework_of({}) is None
+
+
+def test_onnx_own_evaluator_runs_where_onnxruntime_is_absent(monkeypatch, rng):
+    pytest.importorskip("onnxruntime", reason="what it is compared with")
+    spec = spec_of(rng, 2)
+    by_runtime = runner(as_onnx(spec), shape_for(spec, "onnx"))
+    monkeypatch.setattr(onnx_running, "find_spec", lambda name: None)
+    by_reference = runner(as_onnx(spec), shape_for(spec, "onnx"))
+    assert by_reference.name.endswith("(onnx.reference)")
+    x = rng.standard_normal((2, *by_reference.input_shape))
+    wanted = by_runtime.forward(x)
+    np.testing.assert_allclose(by_reference.forward(x), wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_a_built_layer_of_keras_knows_its_shape():
+    keras = pytest.importorskip("keras", reason="a layer of Keras")
+    layer = keras.layers.Conv2D(2, 3)
+    layer.build((None, 6, 7, 3))
+    assert known_input_shape(layer) == (6, 7, 3)
+    assert lc.agreement(layer, lc.from_layer(layer))
+    unknown = keras.layers.Conv2D(2, 3)
+    unknown.build((None, None, None, 3))
+    assert known_input_shape(unknown) is None

@@ -56,6 +56,8 @@ def write(layer: Layer) -> Any:
     modules: list[Any] = []
     for position, step in enumerate(made.steps):
         bias = layer.bias if position == made.biased else None
+        if isinstance(step, Shuffle):
+            step = one_hot(step, made.dtype)
         modules += _written(step, made.layout, bias)
     if not modules:
         size, channels = made.layout.split(layer.input_shape, 1)
@@ -66,8 +68,6 @@ def write(layer: Layer) -> Any:
 
 
 def _written(step: Any, layout: Layout, bias: Array | None) -> list[Any]:
-    if isinstance(step, Shuffle):
-        step = one_hot(step)
     if isinstance(step, Conv):
         return _conv(step, bias)
     if isinstance(step, ConvTranspose):

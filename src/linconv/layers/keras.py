@@ -19,7 +19,7 @@ from linconv.layout import Layout
 from linconv.linear_map import LinearMap
 from linconv.resampling import Resize
 
-__all__ = ["SUPPORTED", "read"]
+__all__ = ["SUPPORTED", "built_shape", "read"]
 
 SUPPORTED = (
     "Conv1D/2D/3D, Conv1D/2D/3DTranspose, DepthwiseConv1D/2D, SeparableConv1D/2D, "
@@ -53,7 +53,7 @@ def read(layer: Any, input_shape: tuple[int, ...] | None = None) -> Layer:
         )
     name = known[base]
     if input_shape is None:
-        input_shape = _built_shape(layer)
+        input_shape = built_shape(layer)
     if name == "Identity" or name in _ACTIVATION_LAYERS:
         activation = None if name == "Identity" else _activation(layer)
         shape = known_shape(kind, input_shape, (32, 32, 3))
@@ -74,7 +74,7 @@ def read(layer: Any, input_shape: tuple[int, ...] | None = None) -> Layer:
     return Layer(op, bias, activation, ndim if last else 0, kind, "keras", words, layer.name)
 
 
-def _built_shape(layer: Any) -> tuple[int, ...] | None:
+def built_shape(layer: Any) -> tuple[int, ...] | None:
     """Return the input shape that a layer was built with, without batch axis, if it is known."""
     config = layer.get_build_config() or {}
     shape = config.get("input_shape")

@@ -18,6 +18,7 @@ from linconv.layers.layer import ACTIVATIONS, Layer
 from linconv.layers.pooling import Pool
 from linconv.layers.steps import (
     Step,
+    check_axes,
     one_hot,
     spatial_pairs,
     steps,
@@ -38,11 +39,7 @@ def write(layer: Layer) -> Any:
     except ImportError:
         raise missing("keras", "writing a layer of Keras", "keras") from None
     made = steps(layer, "Keras")
-    if made.layout.ndim > 3:
-        raise LinconvError(
-            f"a layer of Keras must have 1 to 3 spatial axes; got {made.layout.ndim}; merge or "
-            f"loop over the others"
-        )
+    check_axes(made.layout, "Keras")
     first = made.layout.data_format == "channels_first" and not made.layout.bare
     writer = _Writer("channels_first" if first else "channels_last", made.layout, made.dtype)
     layers: list[Any] = []

@@ -69,11 +69,8 @@ def write(layer: Layer) -> Any:
     """
     made = steps(layer, "ONNX", _OTHERS)
     layout = made.layout
-    dtype = layer.operator.dtype
-    if layer.bias is not None:
-        dtype = np.result_type(dtype, layer.bias.dtype)
     size, channels = layout.split(layer.input_shape, 1)
-    chain = Chain((channels, *size), dtype)
+    chain = Chain((channels, *size), made.dtype)
     for position, step in enumerate(made.steps):
         _append(chain, step, layout, layer.bias if position == made.biased else None)
     if layer.activation is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from linconv.convolution import Conv, ConvTranspose, EquivalentConv
 from linconv.errors import LinconvError
 from linconv.layers.flax_running import flax_runner
+from linconv.layers.keras import built_shape
 from linconv.layers.keras_running import keras_data_format, keras_runner
 from linconv.layers.layer import ACTIVATIONS, Layer
 from linconv.layers.onnx_running import onnx_runner
@@ -81,10 +82,7 @@ def known_input_shape(thing: Any) -> tuple[int, ...] | None:
     framework = framework_of(thing)
     shape: Any = None
     if framework == "keras":
-        try:
-            shape = tuple(thing.input.shape)[1:]
-        except (AttributeError, ValueError):
-            return None
+        return built_shape(thing)
     elif framework == "onnx" and hasattr(thing, "graph"):
         weights = {tensor.name for tensor in thing.graph.initializer}
         inputs = [value for value in thing.graph.input if value.name not in weights]

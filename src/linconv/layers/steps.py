@@ -26,6 +26,7 @@ __all__ = [
     "Step",
     "Steps",
     "channel_of",
+    "check_axes",
     "one_hot",
     "scaling",
     "spatial_pairs",
@@ -115,6 +116,15 @@ def _known(
         f"a layer of {framework} must be made of convolutions, zero padding, resizing, shuffles "
         f"and average pooling; got {part!r} in the operator; write the other parts by themselves"
     )
+
+
+def check_axes(layout: Layout, framework: str) -> None:
+    """Refuse more spatial axes than a framework has layers for."""
+    if layout.ndim > 3:
+        raise LinconvError(
+            f"a layer of {framework} must have 1 to 3 spatial axes; got {layout.ndim}; merge or "
+            f"loop over the others"
+        )
 
 
 def channel_of(layout: Layout, shape: tuple[int, ...]) -> int:

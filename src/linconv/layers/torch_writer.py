@@ -15,7 +15,7 @@ from linconv.layers import torch as reader
 from linconv.layers.layer import Layer
 from linconv.layers.parts import kernel_first
 from linconv.layers.pooling import Pool, valid_counts
-from linconv.layers.steps import Step, one_hot, spatial_pairs, steps, transposed_crop
+from linconv.layers.steps import Step, check_axes, one_hot, spatial_pairs, steps, transposed_crop
 from linconv.layout import Layout
 from linconv.padding import Pairs
 from linconv.resampling import Resize
@@ -33,11 +33,7 @@ def write(layer: Layer) -> Any:
     except ImportError:
         raise missing("torch", "writing a layer of PyTorch", "torch") from None
     made = steps(layer, "PyTorch")
-    if made.layout.ndim > 3:
-        raise LinconvError(
-            f"a layer of PyTorch must have 1 to 3 spatial axes; got {made.layout.ndim}; merge or "
-            f"loop over the others"
-        )
+    check_axes(made.layout, "PyTorch")
     modules: list[Any] = []
     for position, step in enumerate(made.steps):
         bias = layer.bias if position == made.biased else None
