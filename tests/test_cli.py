@@ -296,10 +296,10 @@ def test_a_real_run_from_another_folder(folder, sample):
     out = folder / "linconv-study"
     assert done.stdout.endswith(f"Report: {out / 'report.html'}\n")
     figures = list((out / "figures").iterdir())
-    assert len(figures) == 14
+    assert len(figures) == 18
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in figures)
     page = (out / "report.html").read_text("utf-8")
-    assert page.count("data:image/png;base64,") == 14
+    assert page.count("data:image/png;base64,") == 18
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 

@@ -22,10 +22,10 @@ Examples:
   linconv inspect model.onnx      what the convolutions of a model come to, with warnings
   linconv compare a.keras b.onnx --layer conv1 --other node_conv2d
                                   whether a layer computes the same in two models
-  linconv spectrum gaussian5 --size 64,64
-                                  what a kernel keeps and loses: norm, condition, bounds
-  linconv invert camera --kernel gaussian5 --out restored.png
-                                  an image before its convolution
+  linconv spectrum --kernel box3 --input-shape 64,64
+                                  singular values of a convolution, and how they are known
+  linconv invert blurred.png --blurred --kernel gaussian5 --noise 0.01 --out sharp.png
+                                  undo a convolution
   linconv study --help            what a command does, its options, its exit status
 """
 

@@ -6,6 +6,7 @@ bytes that are there before memory is taken, and nothing in it is ever executed.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -32,6 +33,7 @@ __all__ = [
     "NpyHeader",
     "StrPath",
     "check_real",
+    "encode_png",
     "json_number",
     "missing",
     "read_npy",
@@ -258,6 +260,17 @@ def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
             notes.append(f"converted from {upright.mode} to RGB")
             upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         return np.asarray(upright), tuple(notes)
+
+
+def encode_png(values: NDArray[np.uint8]) -> bytes:
+    """Return a picture, (height, width) or (height, width, 3), as the bytes of a PNG file."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing("pillow", "writing a picture") from error
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "png")
+    return stream.getvalue()
 
 
 _EXIF_ORIENTATION = 0x0112

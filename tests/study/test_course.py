@@ -99,9 +99,9 @@ def test_every_verdict_of_the_course(course_parts, course):
     verdicts = {v.name: v for part in course_parts for v in part.verdicts}
     outcomes = [v.verdict for v in verdicts.values()]
     assert outcomes.count("better") == 1
-    assert outcomes.count("agrees") == 16
-    assert outcomes.count("no published value") == 2
-    assert len(outcomes) == 19
+    assert outcomes.count("agrees") == 20
+    assert outcomes.count("no published value") == 4
+    assert len(outcomes) == 25
     best = verdicts["best 3 × 3 beats trained"]
     assert best.verdict == "better"
     assert float(best.published) == course["inverse_filter"]["trained_mse"]
@@ -110,14 +110,14 @@ def test_every_verdict_of_the_course(course_parts, course):
 
 def test_sections_show_every_step(course_parts):
     sections = [part.section for part in course_parts]
-    assert len(sections) == 8
-    assert [len(section.pictures) for section in sections] == [1, 1, 1, 1, 1, 1, 2, 0]
+    assert len(sections) == 11
+    assert [len(section.pictures) for section in sections] == [1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 0]
     assert all(section.paragraphs for section in sections)
     assert (
         "4·10 + 5·(−4) + 8·10 + 1·10 + 8·0 + 8·30 + 3·30 + 6·30 + 6·(−1) = 614"
         in (sections[0].paragraphs[0])
     )
-    forms = sections[7].numbers["transposed convolution, stride 2"]
+    forms = sections[-1].numbers["transposed convolution, stride 2"]
     assert {row.name for row in forms.rows} >= {"direct", "matrix", "dilated", "polyphase"}
 
 
@@ -149,7 +149,7 @@ def test_photographs_agree_in_every_form(kernel):
     parts = [step() for _, step in steps]
     verdicts = [v for part in parts for v in part.verdicts]
     assert [v.name for v in verdicts if not v.met] == []
-    assert sum(v.source == "rounding" for v in verdicts) == 3
+    assert sum(v.source == "rounding" for v in verdicts) == 4
     ratios = [float(v.ours) for v in verdicts if v.name.endswith("dB")]
     assert len(ratios) == len(SIZES)
     assert ratios == sorted(ratios), "a larger kernel cannot be worse"
@@ -233,7 +233,7 @@ def test_study_returns_everything_and_writes_nothing(sample, folder):
     assert results.headline() == "All 15 published figures are met."
     assert [path.name for path in folder.iterdir()] == ["a picture.npy"]
     assert [share for share, _ in shares] == sorted(share for share, _ in shares)
-    assert len(shares) == len(results.sections) == 14
+    assert len(shares) == len(results.sections) == 18
     assert results.settings["command"] == (
         f"linconv study --image '{sample}' --kernel box3 --seed 0 --models none"
     )

@@ -19,7 +19,7 @@ from linconv.study import study
 from linconv.study.frozen_study import MODELS
 from linconv.study.images import PHOTOGRAPHS
 from linconv.study.kernels import KERNELS
-from linconv.study.published import OPTIMUM
+from linconv.study.published import OPTIMUM, SPECTRUM_SOURCE
 from linconv.study.results import StudyResults
 from linconv.study.values import shown
 
@@ -37,10 +37,11 @@ STYLES = {
 HELP = """Show a convolution as the linear map that it is, and how well one is undone.
 
 On the course's 4 x 4 image, where every number is visible, and on a photograph: the convolution
-by hand and as a matrix, its transpose, the best inverse kernels, and all equivalent forms
-compared. Then, on a thousand small images, the course's frozen encoders: the decoder that Adam
-trains, the best ones that there are, and their artifacts. Writes a report to read in a browser,
-and prints how the published figures are met.
+by hand and as a matrix, its transpose, the best inverse kernels, its singular values and its exact
+inverse, a blurred picture restored with and without noise, and all equivalent forms compared.
+Then, on a thousand small images, the course's frozen encoders: the decoder that Adam trains, the
+best ones that there are, and their artifacts. Writes a report to read in a browser, and prints how
+the published figures are met.
 
 Once the frozen encoders have begun, Ctrl-C ends the training; the report is written with what was
 trained so far. A second one ends everything.
@@ -155,8 +156,8 @@ def _print_verdicts(results: StudyResults) -> None:
         style = STYLES[verdict.verdict]
         published = "none" if verdict.published is None else shown(verdict.published)
         outcome: str = "–" if verdict.published is None and verdict.met else verdict.verdict
-        if verdict.source == OPTIMUM:
-            outcome = f"{outcome}, {OPTIMUM}"
+        if verdict.source in (OPTIMUM, SPECTRUM_SOURCE):
+            outcome = f"{outcome}, {verdict.source}"
         table.add_row(verdict.name, shown(verdict.ours), published, f"[{style}]{outcome}[/]")
     click.echo(results.headline())
     # Without a terminal there is no width to keep to, and a table cut short would say less.

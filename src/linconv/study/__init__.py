@@ -35,9 +35,10 @@ def study(
 
     On the course's 4 × 4 image, where figures are published, and on a photograph: the convolution
     by the operator and by hand, its matrix, its transpose with strides 1 and 2 and as a
-    convolution, the best inverse kernels, and all forms compared. Then, on many small images, the
-    course's frozen encoders: the decoder that Adam trains with Keras, the best ones in closed
-    form, and their artifacts.
+    convolution, the best inverse kernels, and all forms compared; the singular values of the
+    padded convolution and its exact inverse; a blurred photograph, restored with and without
+    noise. Then, on many small images, the course's frozen encoders: the decoder that Adam trains
+    with Keras, the best ones in closed form, and their artifacts.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def study(
 
     Notes
     -----
-    Less than a minute on two cores, most of it for training; without models a few seconds, half
+    Less than a minute on two cores, most of it for training; without models some ten seconds, half
     of them for drawing. A picture with a side over 512 pixels is reduced, and more for kernels so
     large that the matrix would have over 7 million entries. While it runs, BLAS uses one thread.
 

@@ -1,7 +1,7 @@
 """The course's experiment on its own 4 × 4 image: every published figure, met and explained.
 
-Here the convolution itself, by the operator, by hand and as a matrix; `course_transposed` and
-`inverse_filter` hold the rest.
+Here the convolution itself, by the operator, by hand and as a matrix; `course_transposed`,
+`inverse_filter` and `course_spectrum` hold the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from linconv.convolution import Conv
 from linconv.forms import compare
 from linconv.study.by_hand import convolve_pixel_by_pixel
 from linconv.study.course_figures import CourseFigures
+from linconv.study.course_spectrum import error_by_size, exact_inverse, spectrum
 from linconv.study.course_transposed import as_convolution, stride_2, transpose
 from linconv.study.inverse_filter import inverse_filter
 from linconv.study.presenting import forms_table, heat_map, signed
@@ -36,6 +37,9 @@ def course_steps() -> tuple[Step, ...]:
         ("the transpose as a convolution", partial(as_convolution, figures)),
         ("stride 2", partial(stride_2, figures)),
         ("the best inverse kernels", inverse_filter),
+        ("the singular values", spectrum),
+        ("the exact inverse", exact_inverse),
+        ("inverse kernels of every size", error_by_size),
         ("all forms", partial(forms, figures)),
     )
 

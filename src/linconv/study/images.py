@@ -27,7 +27,15 @@ from linconv.files import (
     signature,
 )
 
-__all__ = ["PHOTOGRAPHS", "Image", "load_image", "photograph_file", "read_grey", "unit_grey"]
+__all__ = [
+    "PHOTOGRAPHS",
+    "Image",
+    "load_image",
+    "photograph_file",
+    "read_colours",
+    "read_grey",
+    "unit_grey",
+]
 
 PHOTOGRAPHS: Mapping[str, str] = MappingProxyType(
     {
@@ -163,17 +171,46 @@ def read_grey(file: Path) -> tuple[NDArray[np.float64], tuple[int, ...], str]:
     note : str
         What was changed, in words.
     """
-    notes: tuple[str, ...] = ()
-    if signature(file).startswith(NPY_SIGNATURE):
-        with reading(file, "NPY"), file.open("rb") as stream:
-            header = read_npy_header(stream, file.stat().st_size, file)
-        _check_picture_shape(header.shape, file)
-        values = read_npy(file, header)
-    else:
-        values, notes = read_picture(file)
+    values, notes = _read_values(file)
     colours = values if values.ndim == 3 else values[..., np.newaxis]
     pixels, note = unit_grey(colours, file, stretch=True)
     return pixels, values.shape, "; ".join(filter(None, [*notes, note]))
+
+
+def read_colours(path: StrPath) -> tuple[NDArray[np.float64], str]:
+    """Read a picture file at full size with its colours, scaled as `load_image` does.
+
+    Returns
+    -------
+    pixels : ndarray of float64, (channels, height, width), in [0, 1]
+        One channel for grey, three for colours; alpha is dropped.
+    note : str
+        What was changed, in words.
+
+    Raises
+    ------
+    InputError
+        As `load_image`; and if colours have values of unknown range, which would each be stretched
+        by another factor.
+    """
+    file = regular_file(path)
+    values, notes = _read_values(file)
+    if values.ndim == 2 or values.shape[-1] < 3:
+        grey, note = unit_grey(values.reshape(*values.shape[:2], -1), file, stretch=True)
+        return grey[np.newaxis], "; ".join(filter(None, [*notes, note]))
+    found = [unit_grey(values[..., c : c + 1], file, stretch=False) for c in range(3)]
+    dropped = ("alpha dropped",) if values.shape[-1] == 4 else ()
+    words = dict.fromkeys(filter(None, (*notes, *dropped, *(note for _, note in found))))
+    return np.stack([colour for colour, _ in found]), "; ".join(words)
+
+
+def _read_values(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    if not signature(file).startswith(NPY_SIGNATURE):
+        return read_picture(file)
+    with reading(file, "NPY"), file.open("rb") as stream:
+        header = read_npy_header(stream, file.stat().st_size, file)
+    _check_picture_shape(header.shape, file)
+    return read_npy(file, header), ()
 
 
 def unit_grey(

@@ -13,6 +13,7 @@ from linconv.study.by_hand import convolve_tap_by_tap
 from linconv.study.images import Image
 from linconv.study.inverse_filter import photograph_inverse
 from linconv.study.photograph_maps import PhotographMaps, size_of
+from linconv.study.photograph_restored import restored
 from linconv.study.photograph_transposed import stride_2, transpose
 from linconv.study.presenting import forms_table, heat_map
 from linconv.study.results import Panel, Part, Picture, Section, Step
@@ -41,6 +42,7 @@ def photograph_steps(image: Image, kernel: Array, kernel_name: str, seed: int) -
         ("its transpose", partial(transpose, p)),
         ("its transpose with stride 2", partial(stride_2, p)),
         ("its best inverse kernels", partial(photograph_inverse, p.pixels, kernel, p.chapter)),
+        ("blurred and restored", partial(restored, p)),
         ("all its forms", partial(forms, p)),
     )
 

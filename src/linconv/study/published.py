@@ -18,8 +18,11 @@ __all__ = [
     "OPTIMUM",
     "PUBLISHED",
     "PUBLISHED_TRAINING",
+    "SPECTRUM",
+    "SPECTRUM_SOURCE",
     "Published",
     "PublishedTraining",
+    "ReferenceSpectrum",
 ]
 
 Array = NDArray[Any]
@@ -28,6 +31,8 @@ CHAPTER = "A 4 × 4 image, every number visible"
 NOTEBOOK = "course"
 OPTIMUM = "own optimum"
 """linconv's own least-squares figures, computed apart; no published ones."""
+SPECTRUM_SOURCE = "dense SVD"
+"""Figures of `SPECTRUM`, computed apart; no published ones."""
 
 
 class Published(NamedTuple):
@@ -141,3 +146,19 @@ PUBLISHED_TRAINING = PublishedTraining(
     ),
     seconds_per_epoch=(2, 3),
 )
+
+
+class ReferenceSpectrum(NamedTuple):
+    """Figures of the 16 x 16 matrix of the course's kernel, padded "same" on a 4 x 4 image.
+
+    They are no part of the notebook: they come from NumPy's dense singular value decomposition of
+    the matrix written out entry by entry, rounded to six digits.
+    """
+
+    rank: int
+    condition: float
+    largest: float
+    smallest: float
+
+
+SPECTRUM = ReferenceSpectrum(rank=16, condition=563.086, largest=89.0789, smallest=0.158198)

@@ -34,8 +34,8 @@ MAX_SIDE = 512
 
 STAGES = {
     "Keras": 2.0,
-    "16 pixels": 1.0,
-    "the photograph": 2.0,
+    "16 pixels": 1.5,
+    "the photograph": 6.0,
     "frozen encoders": 25.0,
     "pictures": 5.0,
 }
