@@ -51,7 +51,7 @@ def conv(case: Case) -> tuple[lc.Conv, np.ndarray, np.ndarray, np.ndarray]:
 
 @by_grid
 def test_application_over_the_full_grid(rank, mode, stride):
-    """Both directions against the loops: 512 layers in each of these tests."""
+    """Both directions against the loops: 448 layers in each of these tests."""
     for case in grid(rank, mode, stride):
         kernel, x, y, image, pullback = grid_answer(case)
         op = lc.Conv(kernel, case.input_shape, **case.options)
@@ -64,7 +64,7 @@ def test_application_over_the_full_grid(rank, mode, stride):
 @by_grid
 def test_matrix_times_vector_over_the_full_grid(rank, mode, stride):
     """A generic vector: its image is right only if every row of the matrix is."""
-    for case in grid(rank, mode, stride, ("float32", "complex128")):
+    for case in grid(rank, mode, stride, ("complex128",)):
         kernel, x, y, image, pullback = grid_answer(case)
         matrix = lc.Conv(kernel, case.input_shape, **case.options).sparse()
         assert matrix.dtype == np.dtype(case.dtype), case.name
