@@ -154,28 +154,23 @@ private:
         return span_[2].stride * odd_lines(samples);
     }
 
-    // Per group and tile of output channels, all taps of a channel, then of the next. Those of one
-    // long line first as far as they fill vectors, then the rest of all.
+    // Per group and tile of output channels, all taps of a channel, then of the next.
     T* fill_weights(T* to, const Phase& d, const Phase& h, const Phase& w) const {
         const Problem<T>& p = problem_;
-        const Index whole = kind_ == Kind::wrapped ? w.taps / L * L : w.taps;
         for (Index g = 0; g < p.groups; ++g)
-            for (Index t = 0; t < tiles(); ++t) {
-                const Part outs = part(p.out_channels, tiles(), t);
-                to = fill_taps(to, g, outs, d, h, w, {0, whole});
-                to = fill_taps(to, g, outs, d, h, w, {whole, w.taps});
-            }
+            for (Index t = 0; t < tiles(); ++t)
+                to = fill_taps(to, g, part(p.out_channels, tiles(), t), d, h, w);
         return to;
     }
-    T* fill_taps(T* to, Index group, Part outs, const Phase& d, const Phase& h, const Phase& w,
-                 Part taps) const {
+    T* fill_taps(T* to, Index group, Part outs, const Phase& d, const Phase& h,
+                 const Phase& w) const {
         const Problem<T>& p = problem_;
         const Index step = w.tap_step * p.kernel_axis[2];
-        for (Index i = 0; taps.first < taps.last && i < p.in_channels; ++i)
+        for (Index i = 0; i < p.in_channels; ++i)
             for (Index a = 0; a < d.taps; ++a)
                 for (Index b = 0; b < h.taps; ++b) {
-                    const T* from = this->kernel_at(group, outs.first, i, d, a, h, b, w, taps.first);
-                    for (Index k = taps.first; k < taps.last; ++k, from += step)
+                    const T* from = this->kernel_at(group, outs.first, i, d, a, h, b, w, 0);
+                    for (Index k = 0; k < w.taps; ++k, from += step)
                         for (Index o = 0; o < outs.last - outs.first; ++o)
                             *to++ = from[o * p.kernel_out];
                 }
@@ -295,33 +290,32 @@ private:
             }
             return;
         }
-        const Index kernels_before = channels.first * c.taps[0], count = n * c.taps[0];
-        if (kind_ == Kind::shared) {
-            overlapping(x, c, count, c.taps[1], c.taps[2], weights + channels.first * all, tall, out,
-                        ahead);
-            return;
-        }
-        // A long kernel along one line: whole vectors of its taps as kernel lines, then the rest.
-        const Index rest = c.taps[2] % L, whole = c.taps[2] - rest;
-        const Index before = kernels_before * c.taps[1], lines = count * c.taps[1];
-        if (whole) overlapping(x, c, lines, whole / L, L, weights + before * whole, 1, out, ahead);
-        if (whole) out.add = true;
-        weights += p.in_channels * c.taps[0] * c.taps[1] * whole;
-        if (rest)
-            overlapping(x + whole, c, lines, 1, rest, weights + before * rest, 1, out, ahead);
+        // A long kernel along one line: whole vectors of its taps are as many kernel lines.
+        const bool wrapped = kind_ == Kind::wrapped;
+        const Index kernels = n * c.taps[0] * (wrapped ? c.taps[1] : 1);
+        const Index lines = wrapped ? c.taps[2] / L : c.taps[1];
+        const Index along = wrapped ? L : c.taps[2], rest = wrapped ? c.taps[2] % L : 0;
+        overlapping(x, {c.offsets, kernels, lines, along, rest, c.along, weights + channels.first * all},
+                    tall, out, ahead);
     }
 
-    // Kernels, one per entry of the offsets, of `lines` lines of `along` taps each, whose windows
-    // overlap. A kernel longer than a run is cut between its lines.
-    void overlapping(const T* x, const Combination<T>& c, Index count, Index lines, Index along,
-                     const T* weights, Index tall, Out<T> out, Ahead& ahead) const {
-        const Index taps = lines * along, at_once = larger(1, LONGEST_SUM / taps);
-        const Index cuts = smaller(lines, ceil_div(taps, LONGEST_SUM));
-        for (Index k = 0; k < count; k += at_once)
+    // Kernels whose windows overlap, in runs of bounded length. A kernel longer than a run is cut
+    // between its lines.
+    void overlapping(const T* x, const Overlapping<T>& all, Index tall, Out<T> out,
+                     Ahead& ahead) const {
+        const Index taps = all.lines * all.taps + all.rest;
+        const Index at_once = larger(1, LONGEST_SUM / taps);
+        const Index cuts = larger(1, smaller(all.lines, ceil_div(taps, LONGEST_SUM)));
+        Overlapping<T> run = all;
+        for (Index k = 0; k < all.count; k += at_once)
             for (Index r = 0; r < cuts; ++r, out.add = true) {
-                const Part some = part(lines, cuts, r);
-                overlapping_run(x, c, {k, smaller(count, k + at_once)}, some, along,
-                                weights + k * taps + some.first * along, tall, out, ahead);
+                const Part lines = part(all.lines, cuts, r);
+                run.bases = all.bases + k;
+                run.count = smaller(at_once, all.count - k);
+                run.lines = lines.last - lines.first;
+                run.rest = r == cuts - 1 ? all.rest : 0;
+                run.weights = all.weights + k * taps + lines.first * all.taps;
+                overlapping_run(x, lines.first, run, tall, out, ahead);
             }
     }
 
@@ -365,20 +359,17 @@ private:
         }
     }
 
-    // The same over one run: some kernels, or some lines of one.
-    void overlapping_run(const T* x, const Combination<T>& c, Part kernels, Part lines, Index along,
-                         const T* weights, Index tall, Out<T> out, Ahead& ahead) const {
+    // The same over one run, which begins at some kernel line.
+    void overlapping_run(const T* x, Index first_line, const Overlapping<T>& run, Index tall,
+                         Out<T> out, Ahead& ahead) const {
         const bool wrapped = kind_ == Kind::wrapped;
         const Index step = wrapped ? L : line_;
         const Pieces tiles(ceil_div(out.count, unit_), wide_);
-        x += lines.first * step;
+        x += first_line * step;
         out.lines = tall;
         for (Index i = 0; i < tiles.parts; ++i) {
             const Index wide = tiles.size(i);
-            overlapping_tiles<T>(wide, wrapped)(x, step, c.offsets + kernels.first,
-                                                kernels.last - kernels.first,
-                                                lines.last - lines.first, c.along, along, weights,
-                                                out);
+            overlapping_tiles<T>(wide, wrapped, run.taps)(x, step, run, out);
             ahead.fetch();
             x += wide * unit_;
             out.y += wide * unit_;

@@ -111,63 +111,103 @@ inline INLINE void shared_tap(Vector<T> (&sum)[SHARED][V], const T* x,
     }
 }
 
-// One kernel of `lines` lines of `taps` each per entry of `bases`.
-template <class T, int V>
-inline INLINE void shared_sums(Vector<T> (&sum)[SHARED][V], const T* x, Index line, Index vector,
-                               const int* bases, Index count, Index lines, const int* offsets,
-                               Index taps, const T* weights) {
-    for (Index i = 0; i < count; ++i, weights += lines * taps) {
-        const T* from = x + bases[i];
-        if (lines < SHARED - 1) {
-            for (Index k = 0; k < lines * taps; ++k) {
-                const T* const at = from + k / taps * line + offsets[k % taps];
-                shared_tap<T, V, 0, 1>(sum, at, vector, weights + k, 0);
-                shared_tap<T, V, 1, 2>(sum, at + line, vector, weights + k, 0);
-                shared_tap<T, V, 2, 3>(sum, at + 2 * line, vector, weights + k, 0);
-                shared_tap<T, V, 3, 4>(sum, at + 3 * line, vector, weights + k, 0);
-            }
-            continue;
-        }
-        // The first lines serve the first outputs only, and those after the last kernel line the
-        // others: together they keep all sums busy.
-        const T* const last = weights + (lines - 1) * taps;
-        const T* w = weights;
-#define ENDS(N)                                                                    \
-    for (Index b = 0; b < taps; ++b) {                                             \
-        const T* const at = from + offsets[b];                                     \
-        shared_tap<T, V, 0, N>(sum, at, vector, w + b, taps);                      \
-        shared_tap<T, V, N, SHARED>(sum, at + lines * line, vector, last + b, taps); \
-    }                                                                              \
-    from += line;                                                                  \
-    w += taps;
-        ENDS(1)
-        ENDS(2)
-        ENDS(3)
-#undef ENDS
-        for (Index j = SHARED - 1; j < lines; ++j, from += line, w += taps)
-            for (Index b = 0; b < taps; ++b)
-                shared_tap<T, V, 0, SHARED>(sum, from + offsets[b], vector, w + b, taps);
+// Kernels whose windows overlap: one per entry of `bases`, each of `lines` lines of as many taps as
+// `along` has entries, and of `rest` taps of one line more. Their weights lie one after the other.
+template <class T>
+struct Overlapping {
+    const int* bases;
+    Index count;
+    Index lines, taps, rest;
+    const int* along;
+    const T* weights;
+};
+
+// All taps of one input line, for output lines FIRST to LAST. Where the number of taps is known in
+// advance (TAPS, not 0) there is no loop.
+template <class T, int V, int FIRST, int LAST, int TAPS>
+inline INLINE void shared_line(Vector<T> (&sum)[SHARED][V], const T* x, Index vector,
+                               const int* along, Index taps, const T* weights) {
+    UNROLL for (int b = 0; b < TAPS; ++b)
+        shared_tap<T, V, FIRST, LAST>(sum, x + along[b], vector, weights + b, TAPS);
+    for (Index b = 0; TAPS == 0 && b < taps; ++b)
+        shared_tap<T, V, FIRST, LAST>(sum, x + along[b], vector, weights + b, taps);
+}
+
+// The input line that serves the first FIRST outputs only, and the one a whole kernel below it, which
+// serves the others: together they keep all sums busy.
+template <class T, int V, int FIRST, int TAPS>
+inline INLINE void shared_ends(Vector<T> (&sum)[SHARED][V], const T* x, Index below, Index vector,
+                               const int* along, Index taps, const T* weights, const T* last) {
+    UNROLL for (int b = 0; b < TAPS; ++b) {
+        shared_tap<T, V, 0, FIRST>(sum, x + along[b], vector, weights + b, TAPS);
+        shared_tap<T, V, FIRST, SHARED>(sum, x + below + along[b], vector, last + b, TAPS);
+    }
+    for (Index b = 0; TAPS == 0 && b < taps; ++b) {
+        shared_tap<T, V, 0, FIRST>(sum, x + along[b], vector, weights + b, taps);
+        shared_tap<T, V, FIRST, SHARED>(sum, x + below + along[b], vector, last + b, taps);
     }
 }
 
+// One kernel of `lines` lines of `taps` each; `line` and `vector` are the distances between input
+// lines and between a line's vectors.
+template <class T, int V, int TAPS>
+inline INLINE void shared_kernel(Vector<T> (&sum)[SHARED][V], const T* x, Index line, Index vector,
+                                 Index lines, const int* along, Index taps, const T* weights) {
+    const T* const end = weights + lines * taps;
+    if (lines < SHARED - 1) {
+        for (; weights < end; weights += taps, x += line) {
+            shared_line<T, V, 0, 1, TAPS>(sum, x, vector, along, taps, weights);
+            shared_line<T, V, 1, 2, TAPS>(sum, x + line, vector, along, taps, weights);
+            shared_line<T, V, 2, 3, TAPS>(sum, x + 2 * line, vector, along, taps, weights);
+            shared_line<T, V, 3, 4, TAPS>(sum, x + 3 * line, vector, along, taps, weights);
+        }
+        return;
+    }
+    const T* const last = end - taps;
+    const Index below = lines * line;
+#define ENDS(FIRST)                                                                        \
+    shared_ends<T, V, FIRST, TAPS>(sum, x, below, vector, along, taps, weights, last); \
+    x += line;                                                                             \
+    weights += taps;
+    ENDS(1)
+    ENDS(2)
+    ENDS(3)
+#undef ENDS
+    for (; weights < end; x += line, weights += taps)
+        shared_line<T, V, 0, SHARED, TAPS>(sum, x, vector, along, taps, weights);
+}
+
 // SHARED neighbouring lines by V vectors.
-template <class T, int V>
-void shared_tile(const T* x, Index line, const int* bases, Index count, Index kernel_lines,
-                 const int* offsets, Index taps, const T* weights, const Out<T>& out) {
+template <class T, int V, int TAPS>
+void shared_tile(const T* x, Index line, const Overlapping<T>& kernels, const Out<T>& out) {
     constexpr int L = Lanes<T>::count;
     Vector<T> sum[SHARED][V] = {};
-    shared_sums<T, V>(sum, x, line, L, bases, count, kernel_lines, offsets, taps, weights);
+    const Overlapping<T> k = kernels;
+    const Index taps = TAPS ? TAPS : k.taps;
+    for (Index i = 0; i < k.count; ++i)
+        shared_kernel<T, V, TAPS>(sum, x + k.bases[i], line, L, k.lines, k.along, taps,
+                                  k.weights + i * k.lines * taps);
     finish<T, SHARED, V>(sum, out, out.lines);
 }
 
 // One long line as if it were wrapped: its vectors are the lines, a vector apart, so that a long
 // kernel along the line is one of many kernel lines, each of as many taps as a vector has lanes.
 template <class T, int V>
-void wrapped_tile(const T* x, Index line, const int* bases, Index count, Index kernel_lines,
-                  const int* offsets, Index taps, const T* weights, const Out<T>& out) {
+void wrapped_tile(const T* x, Index line, const Overlapping<T>& kernels, const Out<T>& out) {
     constexpr int L = Lanes<T>::count;
     Vector<T> sum[SHARED][V] = {};
-    shared_sums<T, V>(sum, x, line, SHARED * L, bases, count, kernel_lines, offsets, taps, weights);
+    const Overlapping<T> k = kernels;
+    const T* weights = k.weights;
+    for (Index i = 0; i < k.count; ++i) {
+        const T* const from = x + k.bases[i];
+        if (k.lines)
+            shared_kernel<T, V, 0>(sum, from, line, SHARED * L, k.lines, k.along, k.taps, weights);
+        weights += k.lines * k.taps;
+        if (k.rest)
+            shared_kernel<T, V, 0>(sum, from + k.lines * line, line, SHARED * L, 1, k.along, k.rest,
+                                   weights);
+        weights += k.rest;
+    }
     Vector<T> along[1][V * SHARED];
     UNROLL for (int v = 0; v < V; ++v) {
         UNROLL for (int r = 0; r < SHARED; ++r) along[0][v * SHARED + r] = sum[r][v];
@@ -224,8 +264,7 @@ using ChannelsTile = void (*)(const T*, const int*, Index, const T*, const Out<T
 template <class T>
 using LinesTile = void (*)(const T*, Index, const int*, Index, const T*, const Out<T>&);
 template <class T>
-using SharedTile = void (*)(const T*, Index, const int*, Index, Index, const int*, Index, const T*,
-                            const Out<T>&);
+using OverlappingTile = void (*)(const T*, Index, const Overlapping<T>&, const Out<T>&);
 template <class T>
 using PixelsTile = void (*)(const T*, Index, const int*, Index, Index, const T*, const Out<T>&);
 template <class T>
@@ -257,10 +296,13 @@ TILES(depthwise, DepthwiseTile, ACCUMULATORS, 2)
 #undef TILES
 
 template <class T, int V = 1>
-SharedTile<T> overlapping_tiles(Index wide, bool wrapped) {
-    if (wide == V) return wrapped ? wrapped_tile<T, V> : shared_tile<T, V>;
+OverlappingTile<T> overlapping_tiles(Index wide, bool wrapped, Index taps) {
+    if (wide == V) {
+        if (wrapped) return wrapped_tile<T, V>;
+        return taps == 3 ? shared_tile<T, V, 3> : taps == 5 ? shared_tile<T, V, 5> : shared_tile<T, V, 0>;
+    }
     if constexpr (SHARED * (V + 1) <= ACCUMULATORS)
-        return overlapping_tiles<T, V + 1>(wide, wrapped);
+        return overlapping_tiles<T, V + 1>(wide, wrapped, taps);
     return nullptr;
 }
 
