@@ -1,6 +1,7 @@
 // The paths of one target: this file is compiled once for each instruction set.
 #include "arena.h"
 #include "depthwise.h"
+#include "inner.h"
 #include "pixels.h"
 #include "rows.h"
 #include "spectra.h"
@@ -42,6 +43,42 @@ bool run_all(const Problem<T>& problem, int threads) {
     return !path.lost();
 }
 
+// A part of a problem: some outputs of every axis, each of which has a single phase.
+template <class T>
+struct Box {
+    Phase phase[AXES];
+    Problem<T> problem;
+    Box(const Problem<T>& whole, const Part* outputs) : problem(whole) {
+        for (int a = 0; a < AXES; ++a) {
+            phase[a] = whole.axis[a].phase[0];
+            phase[a].start += outputs[a].first * phase[a].step;
+            phase[a].offset += outputs[a].first * whole.axis[a].stride;
+            phase[a].count = outputs[a].last - outputs[a].first;
+            problem.axis[a].phase = &phase[a];
+        }
+    }
+};
+
+// The outputs inside, and the frame around them axis by axis.
+template <class T>
+void run_inner(const Problem<T>& problem, int threads) {
+    Part all[AXES], in[AXES];
+    for (int a = 0; a < AXES; ++a) {
+        all[a] = {0, problem.axis[a].phase[0].count};
+        in[a] = Inner<T>::within(problem.axis[a]);
+    }
+    run_all<Inner<T>>(Box<T>(problem, in).problem, threads);
+    for (int a = 0; a < AXES; ++a) {
+        const Part sides[] = {{0, in[a].first}, {in[a].last, all[a].last}};
+        for (const Part& side : sides) {
+            if (side.first >= side.last) continue;
+            all[a] = side;
+            run_all<Rows<T>>(Box<T>(problem, all).problem, threads);
+        }
+        all[a] = in[a];
+    }
+}
+
 }  // namespace
 
 template <class T>
@@ -54,7 +91,9 @@ void correlate(const Problem<T>& problem, Path path, int threads) {
         done = run_all<Spectra<T>>(problem, threads);
     if (path == Path::winograd && Winograd<T>::takes(problem))
         done = run_all<Winograd<T>>(problem, threads);
-    if (!done) run_all<Rows<T>>(problem, threads);  // takes everything
+    if (done) return;
+    if (Inner<T>::takes(problem)) return run_inner(problem, threads);
+    run_all<Rows<T>>(problem, threads);  // takes everything
 }
 
 template void correlate<float>(const Problem<float>&, Path, int);

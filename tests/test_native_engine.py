@@ -28,6 +28,7 @@ def test_tails_of_every_length(dtype, length):
         Geometry((5, 9), 3, padding=1, in_channels=length, out_channels=length, groups=length),
         Geometry((4, 5), 3, padding=1, in_channels=2, out_channels=length),
         Geometry((4, 5), 2, in_channels=length, out_channels=3),
+        Geometry((9, length + 20), (4, 3), in_channels=2, out_channels=2, groups=2),
     ):
         for last in (True, False):
             check(g, last, dtype)
@@ -52,6 +53,48 @@ def test_large_enough_for_bands_threads_and_long_sums(size, taps):
         g = Geometry(size, taps, padding="same", in_channels=inputs, out_channels=outputs, **more)
         for last in (True, False):
             check(g, last, "float32", batch=2)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("size", [(2300,), (13, 900), (7, 9, 800)], ids=["1-D", "2-D", "3-D"])
+def test_windows_inside_are_read_in_place_and_those_of_the_frame_are_not(dtype, size):
+    """Wide images of one output channel: padded or not, on every side or some."""
+    n, even = len(size), len(size) % 2 == 0
+    along = 41 if n == 1 else 3
+    for options in (
+        {},
+        {"padding": "same"},
+        {"padding": [(3, 0)] * n},
+        {"padding": [(0, 2)] * n},
+        {"padding": [(1, 1)] * (n - 1) + [(0, 0)]},
+        {"in_channels": 3},
+        {"in_channels": 2, "out_channels": 2, "groups": 2, "padding": 1},
+        {"dilation": (1,) * (n - 1) + ((2,) if n > 1 else (1,)), "padding": 4},
+        {"stride": (2,) + (1,) * (n - 1) if n == 3 else 1, "padding": -1 if even else 0},
+    ):
+        g = Geometry(size, (3,) * (n - 1) + (along,), **options)
+        check(g, False, dtype, batch=2, paths=("rows",))
+
+
+def test_views_are_read_where_they_lie():
+    """Cropped, thinned out and turned arrays give what their copies give."""
+    whole = np.random.default_rng(0).standard_normal((2, 3, 40, 200))
+    for view in (
+        whole[:, :1, 3:-2, 5:-7],
+        whole[:, ::2, ::3],
+        whole[:, :, ::-1],
+        whole[..., ::-1],
+        whole[..., ::2],
+        whole.swapaxes(2, 3),
+        np.broadcast_to(whole[:, :, :1], whole.shape),
+    ):
+        channels = view.shape[1]
+        for padding in (0, 1):
+            g = Geometry(view.shape[2:], (3, 5), padding=padding, in_channels=channels)
+            kernel, *_ = arrays(g, False, "float64")
+            actual = native_engine.correlate(view, kernel, g, False, "rows")
+            expected = numpy_engine.correlate(view, kernel, g, False)
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-13 * abs(expected).max())
 
 
 def test_many_images_and_none():

@@ -25,7 +25,7 @@ def test_results_do_not_depend_on_threads(path, last):
     threadpoolctl = pytest.importorskip("threadpoolctl", reason="sets the number of threads")
     channels = {"in_channels": 24, "out_channels": 24, "groups": 24}
     dense = {"in_channels": 12, "out_channels": 20}
-    one = {"in_channels": 1, "out_channels": 1}
+    one = {"in_channels": 1, "out_channels": 1, "padding": 0}
     short = dense | {"kernel_size": 3}
     for options in (channels, dense, one, short, short | {"stride": 2}):
         g = Geometry((61, 83), **{"kernel_size": 5, "padding": 2, **options})
@@ -112,6 +112,11 @@ class TestGuardPages:
                 if native_engine.fits(path, g, last):
                     given = (self.guarded(a, at_end=at_end) for a in arrays(g, last, dtype))
                     both(path, *given, g, last)
+        for width in (*range(26, 45), 800) if path == "rows" else ():  # read in place, inside
+            for padding in (0, 1):
+                g = Geometry((9, width), 3, padding=padding)
+                given = (self.guarded(a, at_end=at_end) for a in arrays(g, False, dtype))
+                both(path, *given, g, False)
 
 
 @pytest.mark.parametrize("channels", [100, 128, 256])

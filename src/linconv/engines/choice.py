@@ -22,7 +22,7 @@ from linconv.geometry import Geometry
 __all__ = ["DESCRIPTIONS", "Choice", "choose", "engine_in_use", "paths"]
 
 DESCRIPTIONS = {
-    "rows": "native: vectors across the last axis, lines packed a band at a time",
+    "rows": "native: vectors across the last axis, lines in place or packed a band at a time",
     "pixels": "native: vectors across output channels, the channels of a pixel side by side",
     "channels": "native: vectors across the channels of a depthwise layer",
     "spectra": "native: transforms along the last axis, direct sums along the others",
