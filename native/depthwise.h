@@ -11,10 +11,12 @@ namespace linconv::LINCONV_TARGET {
 template <class T>
 class Depthwise : public Lattice<T> {
     static constexpr int L = Lanes<T>::count;
-    static constexpr Index LINES = 8;  // of a task
+    static constexpr Index LINES = 8;                           // of a task
+    static constexpr double STREAMED_BYTES = double(8 << 20);  // of a result, at least
 
     using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::combinations_;
 
+    bool streams_;         // whether the output is written past the caches
     Index lines_, parts_;  // output lines of an image (of the longest phases), and their parts
 
 public:
@@ -31,6 +33,7 @@ public:
         lines_ = span_[0].outputs * span_[1].outputs;
         const Index wanted = ceil_div(TASKS_PER_THREAD * threads, problem.batch);
         parts_ = smaller(lines_, larger(wanted, ceil_div(lines_, LINES)));
+        streams_ = streams(problem);
     }
 
     Index tasks() const { return problem_.batch * parts_; }
@@ -67,9 +70,21 @@ public:
                 if (z < d.count && v < h.count) line(image, z, v, d, h, w, combinations_[c]);
             });
         }
+        if (streams_) streamed();
     }
 
 private:
+    // Results that will not fit the caches, all their vectors at multiples of a vector's size.
+    static bool streams(const Problem<T>& p) {
+        Index all = p.y_batch | Index(reinterpret_cast<std::uintptr_t>(p.y) / sizeof(T));
+        double samples = double(p.batch) * double(p.groups);
+        for (int axis = 0; axis < AXES; ++axis) {
+            all |= p.y_axis[axis];
+            samples *= double(Span(p.axis[axis]).outputs) * double(p.axis[axis].phases);
+        }
+        return all % L == 0 && p.groups % L == 0 && samples * sizeof(T) >= STREAMED_BYTES;
+    }
+
     // The taps of a phase that lie inside the axis for its output `i`.
     Part inside(int axis, const Phase& phase, Index i) const {
         const Index at = phase.offset + i * span_[axis].stride;
@@ -112,18 +127,20 @@ private:
                           taps.first >= taps.last;
         const T* const next =
             none ? nullptr : x + c.offsets[((planes.last - 1) * c.taps[1] + lines.last - 1) *
-                                           c.taps[2] + taps.last - 1] + pixels * step;
+                                           c.taps[2] + taps.last - 1] + span_[1].stride * p.x_axis[1];
+        const bool stream = streams_ && !none && planes.last - planes.first == 1 &&
+                            in_one_run(c, lines, taps);
         for (Index at = 0; at < channels;) {
             const Index wide = channels >= 2 * L && channels - at > L ? 2 : 1;
             at = smaller(at, channels - wide * L);
             const auto tile = depthwise_tiles<T>(pixels, wide);
-            // What the next pixels read last, from memory: their line below.
+            // What the next line reads from memory, and where the next pixels are written.
             if (next)
                 for (Index i = 0; i < pixels; ++i) {
-                    __builtin_prefetch(next + i * step + at);
-                    __builtin_prefetch(y + (pixels + i) * y_step + at, 1);
+                    __builtin_prefetch(next + i * step + at, 0, 2);
+                    if (!stream) __builtin_prefetch(y + (pixels + i) * y_step + at, 1);
                 }
-            Out<T> out{y + at, y_step, wide * L, false};
+            Out<T> out{y + at, y_step, wide * L, false, 0, stream};
             if (none) tile(x, step, c.offsets, 0, c.weights, channels, out);
             each_run(c, planes, lines, taps, [&](Part run) {
                 if (none) return;
@@ -135,12 +152,17 @@ private:
         }
     }
 
+    // Whether the taps of a plane stand together in the tables, few enough for one sum.
+    static bool in_one_run(const Combination<T>& c, Part lines, Part taps) {
+        return taps.last - taps.first == c.taps[2] &&
+               (lines.last - lines.first) * c.taps[2] <= LONGEST_SUM;
+    }
+
     // Calls f with stretches of taps that stand together in the tables.
     template <class F>
     void each_run(const Combination<T>& c, Part planes, Part lines, Part taps, F f) const {
         const Index along = c.taps[2];
-        const bool whole = taps.last - taps.first == along &&
-                           (lines.last - lines.first) * along <= LONGEST_SUM;
+        const bool whole = in_one_run(c, lines, taps);
         for (Index a = planes.first; a < planes.last; ++a) {
             const Index plane = a * c.taps[1];
             if (whole) {

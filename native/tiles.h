@@ -16,6 +16,7 @@ struct Out {
     Index count;
     bool add;
     Index lines = 0;
+    bool stream = false;  // whole vectors past the caches
 };
 
 // Writes or adds `lines` lines of `wide` vectors, the last of which may be cut short. Kept out of the
@@ -246,6 +247,12 @@ void depthwise_tile(const T* x, Index step, const int* offsets, Index taps, cons
             const Vector<T> kernel = load(weights + v * L);
             UNROLL for (int p = 0; p < P; ++p) sum[p][v] += kernel * load(from + p * step + v * L);
         }
+    }
+    if (out.stream) {
+        UNROLL for (int p = 0; p < P; ++p) {
+            UNROLL for (int v = 0; v < V; ++v) stream(out.y + p * out.pitch + v * L, sum[p][v]);
+        }
+        return;
     }
     finish<T, P, V>(sum, out, P);
 }

@@ -6,6 +6,10 @@
 
 #include "correlate.h"
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 #define UNROLL _Pragma("GCC unroll 16")
 #define INLINE __attribute__((always_inline))
 
@@ -33,6 +37,26 @@ inline Vector<T> load(const T* from) {
 template <class T>
 inline void store(T* to, Vector<T> value) {
     *reinterpret_cast<typename Lanes<T>::Loose*>(to) = value;
+}
+
+// Stores past the caches, to an address that is a multiple of a vector: a result that will not fit
+// them is written without being read first. `streamed` makes such stores seen by other threads.
+template <class T>
+inline INLINE void stream(T* to, Vector<T> value) {
+#if LINCONV_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    _mm512_stream_ps(reinterpret_cast<float*>(to), __m512(value));
+#elif LINCONV_VECTOR_BYTES == 32 && defined(__AVX__)
+    _mm256_stream_ps(reinterpret_cast<float*>(to), __m256(value));
+#elif LINCONV_VECTOR_BYTES == 16 && defined(__SSE2__)
+    _mm_stream_ps(reinterpret_cast<float*>(to), __m128(value));
+#else
+    store(to, value);
+#endif
+}
+inline void streamed() {
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
 }
 
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }

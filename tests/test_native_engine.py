@@ -76,6 +76,16 @@ def test_windows_inside_are_read_in_place_and_those_of_the_frame_are_not(dtype, 
         check(g, False, dtype, batch=2, paths=("rows",))
 
 
+@pytest.mark.parametrize("channels", [96, 100])
+@pytest.mark.parametrize("options", [{}, {"padding": 1}, {"stride": 2}, {"dilation": 2}], ids=str)
+def test_large_results_of_depthwise_layers_are_written_past_the_caches(options, channels):
+    """More bytes than are kept in them, at aligned places and others."""
+    g = Geometry(
+        (150, 160), 3, in_channels=channels, out_channels=channels, groups=channels, **options
+    )
+    check(g, True, "float32", batch=5 if "stride" in options else 1, paths=("channels",))
+
+
 def test_views_are_read_where_they_lie():
     """Cropped, thinned out and turned arrays give what their copies give."""
     whole = np.random.default_rng(0).standard_normal((2, 3, 40, 200))
