@@ -31,9 +31,10 @@ from peers import MODULES, OURS, PEERS, TORCH_LAYERS, Build, Cell, reference
 import linconv as lc
 
 TOLERANCES = {"float32": 2e-4, "float64": 1e-10}
-FULL = {"budget": 0.3, "rounds": 30, "pause": 0.02, "patience": 3.0}
-"""As `timing.race` takes them: what needs seconds is far from the best, and called once."""
-QUICK = FULL | {"budget": 0.1, "rounds": 7}
+FULL = {"budget": 0.1, "rounds": 10, "pause": 0.02, "patience": 3.0, "turns": 3}
+"""Of each turn, as `timing.Race` takes them: what needs seconds is far from the best, and called
+once."""
+QUICK = FULL | {"rounds": 7, "turns": 1}
 CASES = (
     Case("grey 2048^2 k3", (3, 3), (2048, 2048)),
     Case("grey 2048^2 k7", (7, 7), (2048, 2048)),
@@ -100,15 +101,15 @@ def present(builders: Mapping[str, Build]) -> dict[str, Build]:
     return {name: build for name, build in builders.items() if modules[name] not in absent}
 
 
-def raced(
-    cell: Cell, builders: Mapping[str, Build], dtype: str, settings: Mapping[str, Any]
-) -> dict[str, timing.Timing]:
-    """Time all builders that can compute the cell."""
+def race(
+    cell: Cell, builders: Mapping[str, Build], dtype: str, patience: float = inf
+) -> timing.Race:
+    """Return the race of all builders that can compute the cell, their results compared."""
     built = {name: build(cell) for name, build in builders.items()}
     entries = {name: entry for name, entry in built.items() if entry is not None}
     calls = {name: entry.call for name, entry in entries.items()}
     readers = {name: entry.read for name, entry in entries.items()}
-    return timing.race(calls, readers, rtol=TOLERANCES[dtype], **settings)
+    return timing.Race(calls, readers, rtol=TOLERANCES[dtype], patience=patience)
 
 
 def seconds(timings: Mapping[str, timing.Timing], names: Sequence[str]) -> float | None:
@@ -149,10 +150,16 @@ def measured(
     """Return the figures of one case in one direction."""
     cell, double = (Cell.of(case, dtype, transposed=transposed) for dtype in TOLERANCES)
     errors = {"float32": error(cell), "float64": error(double)}
-    timings = raced(cell, {**OURS, **peers}, "float32", settings)
-    in_double = raced(double, OURS, "float64", settings)
-    with one_thread():
-        alone = raced(cell, OURS, "float32", settings)
+    races = (
+        (race(cell, {**OURS, **peers}, "float32", settings["patience"]), nullcontext),
+        (race(double, OURS, "float64"), nullcontext),
+        (race(cell, OURS, "float32"), one_thread),
+    )
+    for _ in range(settings["turns"]):
+        for each, threads in races:
+            with threads():
+                each.turn(settings["budget"], settings["rounds"], settings["pause"])
+    timings, in_double, alone = (each.timings() for each, _ in races)
     compute = 1e3 * cell.gflop / limits["gflops"]
     memory = 1e3 * cell.gigabytes / limits["gigabytes_per_second"]
     ours = seconds(timings, tuple(OURS))

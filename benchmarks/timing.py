@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "Race",
     "Timing",
     "arguments",
     "installed",
@@ -63,6 +64,7 @@ def race(
     rounds: int = MOST_ROUNDS,
     pause: float = 0.0,
     patience: float = inf,
+    turns: int = 1,
 ) -> dict[str, Timing]:
     """Time calls that compute the same, after checking that they do.
 
@@ -84,41 +86,83 @@ def race(
     patience : float
         A call whose warm-up takes more seconds than these is not repeated: that is its time.
 
+    turns : int
+        Times that all calls are visited, each with its part of budget and rounds: what disturbs the
+        machine for a second then disturbs no call alone.
+
     Returns
     -------
     dict of name to Timing
-        One call after the other, not in turns: threads that one library leaves spinning would
-        slow down the next.
+        Within a turn one call after the other: threads that one library leaves spinning would slow
+        down the next.
 
     Raises
     ------
     AssertionError
         If two results differ: a time for something else is no time.
     """
-    expected, scale = None, 1.0
-    timings = {}
-    for name, call in calls.items():
-        sleep(pause)
-        start = perf_counter()
-        result = call()  # also compiles, allocates, starts threads
-        first = perf_counter() - start
-        array = (read[name] if isinstance(read, Mapping) else read)(result)
-        if expected is None:
-            expected, scale = array, float(np.abs(array).max()) or 1.0
-        assert array.shape == expected.shape, (name, array.shape, expected.shape)
-        deviation = float(np.abs(array - expected).max()) / scale
-        assert deviation <= rtol, f"{name} deviates by {deviation:.2g}, allowed is {rtol:.2g}"
-        timings[name] = Timing(first, 1) if first > patience else timed(call, budget, rounds)
-    return timings
+    race = Race(calls, read, rtol=rtol, patience=patience)
+    for _ in range(turns):
+        race.turn(budget / turns, -(-rounds // turns), pause)
+    return race.timings()
 
 
-def timed(call: Callable[[], Any], budget: float, rounds: int = MOST_ROUNDS) -> Timing:
-    """Return the median time of a call that is warm already."""
+class Race:
+    """Calls that compute the same, to be timed in turns. See `race`."""
+
+    def __init__(
+        self,
+        calls: Mapping[str, Callable[[], Any]],
+        read: Callable[[Any], np.ndarray] | Mapping[str, Callable[[Any], np.ndarray]] = np.asarray,
+        *,
+        rtol: float,
+        patience: float = inf,
+    ) -> None:
+        self.calls = dict(calls)
+        self.times: dict[str, list[float]] = {name: [] for name in calls}
+        self.slow: set[str] = set()
+        expected, scale = None, 1.0
+        for name, call in calls.items():
+            start = perf_counter()
+            result = call()  # also compiles, allocates, starts threads
+            first = perf_counter() - start
+            array = (read[name] if isinstance(read, Mapping) else read)(result)
+            if expected is None:
+                expected, scale = array, float(np.abs(array).max()) or 1.0
+            assert array.shape == expected.shape, (name, array.shape, expected.shape)
+            deviation = float(np.abs(array - expected).max()) / scale
+            assert deviation <= rtol, f"{name} deviates by {deviation:.2g}, allowed is {rtol:.2g}"
+            if first > patience:
+                self.slow.add(name)
+                self.times[name].append(first)
+
+    def turn(self, budget: float, rounds: int, pause: float = 0.0) -> None:
+        """Time every call for so many seconds, at most `rounds` times and at least once."""
+        for name, call in self.calls.items():
+            if name in self.slow:
+                continue
+            sleep(pause)
+            call()  # threads awake, caches as this call leaves them
+            self.times[name] += repeated(call, budget, rounds)
+
+    def timings(self) -> dict[str, Timing]:
+        """Return the medians over all turns."""
+        return {name: Timing(median(times), len(times)) for name, times in self.times.items()}
+
+
+def repeated(call: Callable[[], Any], budget: float, rounds: int) -> list[float]:
+    """Return the times of a call that is warm already."""
     times: list[float] = []
     while not times or (len(times) < rounds and sum(times) < budget):
         start = perf_counter()
         call()
         times.append(perf_counter() - start)
+    return times
+
+
+def timed(call: Callable[[], Any], budget: float, rounds: int = MOST_ROUNDS) -> Timing:
+    """Return the median time of a call that is warm already."""
+    times = repeated(call, budget, rounds)
     return Timing(median(times), len(times))
 
 
