@@ -121,35 +121,34 @@ private:
     // reach back over channels that are done, and do them again.
     void pixels_of(const T* x, T* y, Index pixels, Index y_step, const Combination<T>& c, Part planes,
                    Part lines, Part taps) const {
+        const Index channels = problem_.groups, wide = channels >= 2 * L ? 2 : 1;
+        const Index whole = channels / (wide * L) * wide * L, rest = channels - whole;
+        some_channels(x, y, pixels, y_step, c, planes, lines, taps, wide, {0, whole});
+        if (!rest) return;
+        const Index left = wide == 2 && rest > L ? 2 : 1;
+        some_channels(x, y, pixels, y_step, c, planes, lines, taps, left,
+                      {channels - left * L, channels});
+    }
+    void some_channels(const T* x, T* y, Index pixels, Index y_step, const Combination<T>& c,
+                       Part planes, Part lines, Part taps, Index wide, Part channels) const {
         const Problem<T>& p = problem_;
-        const Index channels = p.groups, step = span_[2].stride * p.x_axis[2];
-        const bool none = planes.first >= planes.last || lines.first >= lines.last ||
-                          taps.first >= taps.last;
-        const T* const next =
-            none ? nullptr : x + c.offsets[((planes.last - 1) * c.taps[1] + lines.last - 1) *
-                                           c.taps[2] + taps.last - 1] + span_[1].stride * p.x_axis[1];
-        const bool stream = streams_ && !none && planes.last - planes.first == 1 &&
-                            in_one_run(c, lines, taps);
-        for (Index at = 0; at < channels;) {
-            const Index wide = channels >= 2 * L && channels - at > L ? 2 : 1;
-            at = smaller(at, channels - wide * L);
-            const auto tile = depthwise_tiles<T>(pixels, wide);
-            // What the next line reads from memory, and where the next pixels are written.
-            if (next)
-                for (Index i = 0; i < pixels; ++i) {
-                    __builtin_prefetch(next + i * step + at, 0, 2);
-                    if (!stream) __builtin_prefetch(y + (pixels + i) * y_step + at, 1);
-                }
-            Out<T> out{y + at, y_step, wide * L, false, 0, stream};
-            if (none) tile(x, step, c.offsets, 0, c.weights, channels, out);
-            each_run(c, planes, lines, taps, [&](Part run) {
-                if (none) return;
-                tile(x + at, step, c.offsets + run.first, run.last - run.first,
-                     c.weights + run.first * channels + at, channels, out);
-                out.add = true;
-            });
-            at += wide * L;
-        }
+        const auto tile = depthwise_tiles<T>(pixels, wide);
+        Depths<T> depths{x,        span_[2].stride * p.x_axis[2], nullptr, 0, c.weights, p.groups, y,
+                         y_step, nullptr,                       false,   false};
+        if (planes.first >= planes.last || lines.first >= lines.last || taps.first >= taps.last)
+            return tile(depths, channels.first, channels.last);
+        // What the next line reads from memory: the line below the last.
+        const Index last = ((planes.last - 1) * c.taps[1] + lines.last - 1) * c.taps[2] + taps.last - 1;
+        depths.next = x + c.offsets[last] + span_[1].stride * p.x_axis[1];
+        depths.stream = streams_ && planes.last - planes.first == 1 && in_one_run(c, lines, taps);
+        each_run(c, planes, lines, taps, [&](Part run) {
+            depths.offsets = c.offsets + run.first;
+            depths.taps = run.last - run.first;
+            depths.weights = c.weights + run.first * p.groups;
+            tile(depths, channels.first, channels.last);
+            depths.add = true;
+            depths.next = nullptr;
+        });
     }
 
     // Whether the taps of a plane stand together in the tables, few enough for one sum.

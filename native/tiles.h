@@ -16,7 +16,6 @@ struct Out {
     Index count;
     bool add;
     Index lines = 0;
-    bool stream = false;  // whole vectors past the caches
 };
 
 // Writes or adds `lines` lines of `wide` vectors, the last of which may be cut short. Kept out of the
@@ -235,26 +234,52 @@ void pixels_tile(const T* x, Index step, const int* offsets, Index taps, Index d
     finish<T, P, V>(sum, out, P);
 }
 
-// P pixels of a depthwise layer by V vectors of its channels: every channel has its own weights.
+// What a depthwise tile reads and writes: pixels `step` apart, all channels, a run of taps; the taps'
+// weights are `channels` apart. `next`: what will be read next from memory, or null.
+template <class T>
+struct Depths {
+    const T* x;
+    Index step;
+    const int* offsets;
+    Index taps;
+    const T* weights;
+    Index channels;
+    T* y;
+    Index y_step;
+    const T* next;
+    bool add, stream;
+};
+
+// P pixels of a depthwise layer, V vectors of channels at a time from `first` to `last`: every channel
+// has its own weights.
 template <class T, int P, int V>
-void depthwise_tile(const T* x, Index step, const int* offsets, Index taps, const T* weights,
-                    Index weights_step, const Out<T>& out) {
+void depthwise_tile(const Depths<T>& given, Index first, Index last) {
     constexpr int L = Lanes<T>::count;
-    Vector<T> sum[P][V] = {};
-    for (Index k = 0; k < taps; ++k, weights += weights_step) {
-        const T* from = x + offsets[k];
-        UNROLL for (int v = 0; v < V; ++v) {
-            const Vector<T> kernel = load(weights + v * L);
-            UNROLL for (int p = 0; p < P; ++p) sum[p][v] += kernel * load(from + p * step + v * L);
+    const Depths<T> d = given;
+    for (Index at = first; at < last; at += V * L) {
+        Vector<T> sum[P][V] = {};
+        const T* weights = d.weights + at;
+        for (Index k = 0; k < d.taps; ++k, weights += d.channels) {
+            const T* from = d.x + at + d.offsets[k];
+            UNROLL for (int v = 0; v < V; ++v) {
+                const Vector<T> kernel = load(weights + v * L);
+                UNROLL for (int p = 0; p < P; ++p)
+                    sum[p][v] += kernel * load(from + p * d.step + v * L);
+            }
         }
-    }
-    if (out.stream) {
+        T* const y = d.y + at;
+        if (d.next)
+            UNROLL for (int p = 0; p < P; ++p) __builtin_prefetch(d.next + at + p * d.step, 0, 2);
         UNROLL for (int p = 0; p < P; ++p) {
-            UNROLL for (int v = 0; v < V; ++v) stream(out.y + p * out.pitch + v * L, sum[p][v]);
+            UNROLL for (int v = 0; v < V; ++v) {
+                T* const to = y + p * d.y_step + v * L;
+                if (d.stream)
+                    stream(to, sum[p][v]);
+                else
+                    store(to, d.add ? load(to) + sum[p][v] : sum[p][v]);
+            }
         }
-        return;
     }
-    finish<T, P, V>(sum, out, P);
 }
 
 // Tiles by their size at run time: tables of all sizes that fit the registers, made once.
@@ -275,7 +300,7 @@ using OverlappingTile = void (*)(const T*, Index, const Overlapping<T>&, const O
 template <class T>
 using PixelsTile = void (*)(const T*, Index, const int*, Index, Index, const T*, const Out<T>&);
 template <class T>
-using DepthwiseTile = void (*)(const T*, Index, const int*, Index, const T*, Index, const Out<T>&);
+using DepthwiseTile = void (*)(const Depths<T>&, Index, Index);
 
 // Enters the tiles of `TALL` by `WIDE` and all smaller ones into a table.
 #define TILES(NAME, TILE, TALL, WIDE)                                                  \
