@@ -123,12 +123,14 @@ protected:
         }
     }
 
-    // Lines of a single channel, samples side by side: where little is computed with each sample,
-    // and memory would be waited for. `tiles` will be computed until they are packed.
+    // Whether lines are fetched ahead: those of a single channel, samples side by side, where little
+    // is computed with each sample and memory would be waited for. Short ones are packed in no time.
+    bool fetches(const Task& task) const {
+        return problem_.in_channels == 1 && problem_.x_axis[2] == 1 && needed(task.band, 2) >= 2 * 64;
+    }
+    // These lines, while so many tiles are computed.
     Ahead lines_ahead(const Task& task, Part lines, Index tiles) const {
         const Problem<T>& p = problem_;
-        // Short lines are packed in no time.
-        if (p.in_channels > 1 || p.x_axis[2] != 1 || needed(task.band, 2) < 2 * 64) return {};
         Index from[AXES], to[AXES];
         for (int axis = 0; axis < AXES; ++axis) {
             const bool is_line = axis == 1;

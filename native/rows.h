@@ -77,6 +77,9 @@ public:
         const Part lines = task.band[1];
         T* packed = reinterpret_cast<T*>(scratch);
         T* waiting = packed + bands_.channels * volume_ + SPARE_LINES * line_;
+        const bool fetches = this->fetches(task);
+        const Index tiles = ceil_div(task.band[2].last - task.band[2].first, wide_ * unit_) *
+                            (task.band[0].last - task.band[0].first);
         for (Index c = 0; c < problem_.in_channels; c += bands_.channels) {
             const Part channels{c, smaller(problem_.in_channels, c + bands_.channels)};
             // Lines are packed just before they are read, but short ones of many channels all at
@@ -89,10 +92,10 @@ public:
                 const Index reached = span_[1].needed((at_once ? lines.last : last) - lines.first);
                 pack(packed, task, channels, {ready, reached});
                 ready = larger(ready, reached);
-                const Index tiles = ceil_div(task.band[2].last - task.band[2].first, wide_ * unit_) *
-                                    (task.band[0].last - task.band[0].first);
-                Ahead ahead = this->lines_ahead(
-                    task, {ready, ready + (last - v) * span_[1].stride}, tiles);
+                Ahead ahead;
+                if (fetches)
+                    ahead = this->lines_ahead(
+                        task, {ready, ready + (last - v) * span_[1].stride}, tiles);
                 compute(packed, waiting, task, channels, {v, last}, ahead);
             }
         }
@@ -304,6 +307,7 @@ private:
     void overlapping(const T* x, const Overlapping<T>& all, Index tall, Out<T> out,
                      Ahead& ahead) const {
         const Index taps = all.lines * all.taps + all.rest;
+        if (all.count * taps <= LONGEST_SUM) return overlapping_run(x, 0, all, tall, out, ahead);
         const Index at_once = larger(1, LONGEST_SUM / taps);
         const Index cuts = larger(1, smaller(all.lines, ceil_div(taps, LONGEST_SUM)));
         Overlapping<T> run = all;
