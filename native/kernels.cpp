@@ -1,7 +1,7 @@
 // The paths of one target: this file is compiled once for each instruction set.
 #include "arena.h"
 #include "depthwise.h"
-#include "inner.h"
+#include "lines.h"
 #include "pixels.h"
 #include "rows.h"
 #include "spectra.h"
@@ -59,21 +59,32 @@ struct Box {
     }
 };
 
-// The outputs inside, and the frame around them axis by axis.
+// Rows by whichever class fits.
 template <class T>
-void run_inner(const Problem<T>& problem, int threads) {
+void run_lines(const Problem<T>& problem, int threads) {
+    if (Lines<T>::takes(problem))
+        run_all<Lines<T>>(problem, threads);
+    else
+        run_all<Rows<T>>(problem, threads);  // takes everything
+}
+
+// The same; where it is worth it the outputs inside and the frame around them each by themselves.
+template <class T>
+void run_rows(const Problem<T>& problem, int threads) {
+    if (!Lines<T>::takes(problem) || !Lines<T>::worth_a_frame(problem))
+        return run_lines(problem, threads);
     Part all[AXES], in[AXES];
     for (int a = 0; a < AXES; ++a) {
         all[a] = {0, problem.axis[a].phase[0].count};
-        in[a] = Inner<T>::within(problem.axis[a]);
+        in[a] = Lines<T>::within(problem.axis[a]);
     }
-    run_all<Inner<T>>(Box<T>(problem, in).problem, threads);
+    run_lines(Box<T>(problem, in).problem, threads);
     for (int a = 0; a < AXES; ++a) {
         const Part sides[] = {{0, in[a].first}, {in[a].last, all[a].last}};
         for (const Part& side : sides) {
             if (side.first >= side.last) continue;
             all[a] = side;
-            run_all<Rows<T>>(Box<T>(problem, all).problem, threads);
+            run_lines(Box<T>(problem, all).problem, threads);
         }
         all[a] = in[a];
     }
@@ -92,8 +103,7 @@ void correlate(const Problem<T>& problem, Path path, int threads) {
     if (path == Path::winograd && Winograd<T>::takes(problem))
         done = run_all<Winograd<T>>(problem, threads);
     if (done) return;
-    if (Inner<T>::takes(problem)) return run_inner(problem, threads);
-    run_all<Rows<T>>(problem, threads);  // takes everything
+    run_rows(problem, threads);
 }
 
 template void correlate<float>(const Problem<float>&, Path, int);

@@ -8,6 +8,14 @@
 
 namespace linconv::LINCONV_TARGET {
 
+// Rounds up to an odd number of cache lines, so that neighbours do not fall onto the same places of
+// the cache.
+template <class T>
+Index odd_lines(Index samples) {
+    constexpr Index cache_line = 64 / sizeof(T);
+    return (ceil_div(samples, cache_line) | 1) * cache_line;
+}
+
 // Copies samples that lie together, or writes zeros. Lines are often short, and a call of the C
 // library would take longer than its work.
 template <class T>

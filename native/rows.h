@@ -39,7 +39,7 @@ public:
         line_ = line_samples(bands_.longest[2]);
         pitch_ = line_ / span_[2].stride;
         plane_ = line_ * larger(1, span_[1].needed(bands_.longest[1]));
-        volume_ = odd_lines(plane_ * larger(1, span_[0].needed(bands_.longest[0])));
+        volume_ = odd_lines<T>(plane_ * larger(1, span_[0].needed(bands_.longest[0])));
         if (waits) out_pitch_ = ceil_div(bands_.longest[2], unit_) * unit_;
         this->cut_channels(tiles(), threads);
     }
@@ -142,19 +142,12 @@ private:
         wide_ = shape.wide;
     }
 
-    // Rounds up to an odd number of cache lines, so that neighbours do not fall onto the same
-    // places of the cache.
-    static Index odd_lines(Index samples) {
-        constexpr Index cache_line = 64 / sizeof(T);
-        return (ceil_div(samples, cache_line) | 1) * cache_line;
-    }
-
     // Samples of one packed line: a row for each residue of the stride.
     Index line_samples(Index width) const {
         const Index along = span_[2].reach / span_[2].stride + 1;
         const Index extra = kind_ == Kind::wrapped ? 2 * L : 0;
         const Index samples = ceil_div(width, unit_) * unit_ + along + extra;
-        return span_[2].stride * odd_lines(samples);
+        return span_[2].stride * odd_lines<T>(samples);
     }
 
     // Per group and tile of output channels, all taps of a channel, then of the next.
