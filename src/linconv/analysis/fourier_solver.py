@@ -72,9 +72,13 @@ def _arranged(spectral: SpectralFilter, side: Frequencies) -> Array:
 
 
 def _multiplied(blocks: Array, coefficients: Array) -> Array:
-    """Return blocks (*frequencies, groups, rows, columns) times coefficients (..., columns)."""
+    """Return blocks (*frequencies, groups, rows, columns) times coefficients (..., columns).
+
+    The coefficients are used up: theirs may be the memory of the result.
+    """
     if blocks.shape[-2:] == (1, 1):
-        return coefficients * blocks[..., 0]
+        fits = np.result_type(blocks, coefficients) == coefficients.dtype
+        return np.multiply(coefficients, blocks[..., 0], out=coefficients if fits else None)
     product: Array = (blocks @ coefficients[..., None])[..., 0]
     return product
 
