@@ -135,3 +135,42 @@ def test_a_wrong_result_is_not_timed(benchmark_folder):
     with pytest.raises(AssertionError, match="peer deviates by 0.0005, allowed is 1e-05"):
         timing.race(calls, rtol=1e-5)
     assert set(timing.race(calls, rtol=1e-3, budget=0.001)) == {"ours", "peer"}
+
+
+def test_solve(figures):
+    text, found = figures("solve", "Gaussian, sigma 2", "--quick")
+    (case,) = found["solve"]
+    runs = case["runs"]
+    assert runs["linconv, auto"]["method"] == "separable"
+    assert runs["linconv, auto"]["residual"] < 1e-12
+    assert runs["linconv, cg"]["residual"] <= 1e-6
+    small, *fast = found["bars"]
+    assert (small["value"], small["met"]) == (runs["linconv, auto"]["residual"], True)
+    for bar in fast:
+        peer = runs.get("lsqr")
+        ratio = peer and peer["seconds"] / runs["linconv, auto"]["seconds"]
+        assert bar["value"] == (peer and pytest.approx(ratio))
+        assert bar["met"] == (peer and ratio >= 20)
+        if peer:
+            near = runs["linconv, cg, to lsqr's residual"]
+            assert near["residual"] <= peer["residual"] < 1e-2
+            assert near["steps"] < runs["linconv, cg"]["steps"]
+    assert f"{runs['linconv, cg']['residual']:.1e}" in text
+
+
+def test_solve_measures_residuals_by_itself(benchmark_folder):
+    """Zero at the ridge solution of a dense matrix made tap by tap, one at nothing."""
+    import solve
+
+    kernel = np.random.default_rng(0).random((3, 5))
+    padded = np.pad(np.eye(56).reshape(56, 7, 8), ((0, 0), (1, 1), (2, 2)))
+    matrix = sum(
+        kernel[i, j] * padded[:, i : i + 7, j : j + 8].reshape(56, 56).T
+        for i, j in np.ndindex(3, 5)
+    )
+    y = np.random.default_rng(1).random(56)
+    best = np.linalg.solve(matrix.T @ matrix + solve.RIDGE * np.eye(56), matrix.T @ y)
+    image = y.reshape(7, 8)
+    assert solve.normal_residual(kernel, image, best.reshape(7, 8)) < 1e-12
+    assert solve.normal_residual(kernel, image, np.zeros((7, 8))) == 1
+    assert solve.normal_residual(kernel, image, image) > 1e-2

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from linconv.analysis.direct import EPS, gains
+from linconv.analysis.direct import gains, rounding
 from linconv.analysis.frequencies import Frequencies
 from linconv.analysis.spectral_filter import SpectralFilter
 from linconv.analysis.symbol import Blocks, circulant, circulant_blocks
@@ -110,7 +110,7 @@ class FourierSolver:
             left, values, right = np.linalg.svd(blocks, full_matrices=False)
         self.norm = float(values.max())
         self.smallest: float | None = float(values.min())
-        self.cutoff = self.norm * EPS * max(100, rows, columns)
+        self.cutoff = rounding(op, self.norm)
         kept = np.moveaxis(values > self.cutoff, len(form.domain.kept) - 1, -1)
         self.rank: int | None = int((kept * form.domain.multiplicity).sum())
         factor = gains(values, ridge, self.cutoff)
