@@ -15,7 +15,7 @@ from linconv.analysis.symbol import Blocks, circulant, circulant_blocks
 from linconv.linear_map import LinearMap, Product
 from linconv.matrix import DENSE_LIMIT
 
-__all__ = ["FourierSolver", "by_blocks", "fourier_blocks", "fourier_fits", "peeled"]
+__all__ = ["FourierSolver", "by_blocks", "filter_squares", "fourier_blocks", "fourier_fits", "peeled"]
 
 Array = NDArray[Any]
 
@@ -61,6 +61,12 @@ def fourier_blocks(op: LinearMap) -> Blocks:
     if first is not None:
         blocks = blocks * _arranged(first, form.codomain)[..., None]
     return Blocks(blocks, form.domain, form.codomain)
+
+
+def filter_squares(op: LinearMap, side: Frequencies) -> Array:
+    """Return the squared gains of the filter that a map begins with, (*kept, groups, width)."""
+    last = peeled(op)[2]
+    return np.ones((1, 1)) if last is None else _arranged(last, side) ** 2
 
 
 def _arranged(spectral: SpectralFilter, side: Frequencies) -> Array:

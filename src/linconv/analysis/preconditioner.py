@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linconv.analysis.fourier_solver import by_blocks, fourier_blocks, peeled
+from linconv.analysis.fourier_solver import by_blocks, filter_squares, fourier_blocks, peeled
 from linconv.analysis.spectral_filter import SpectralFilter
 from linconv.analysis.symbol import Blocks, circulant
 from linconv.convolution import Conv, ConvTranspose
@@ -112,10 +112,12 @@ def circulant_preconditioner(
     found = fourier_blocks(twin)
     gram = found.blocks.conj().swapaxes(-1, -2) @ found.blocks
     diagonal = np.arange(columns)
-    largest = float(gram[..., diagonal, diagonal].real.sum(axis=-1).max())
+    squares = filter_squares(twin, found.domain)
+    traces = gram[..., diagonal, diagonal].real.sum(axis=-1, keepdims=True)
+    largest = float(np.divide(traces, squares, out=np.zeros_like(traces), where=squares > 0).max())
     if not 0 < largest < inf:
         return None
-    gram[..., diagonal, diagonal] += max(ridge, least * largest)
+    gram[..., diagonal, diagonal] += np.maximum(ridge, least * largest * squares)
     inverse = 1 / gram if columns == 1 else np.linalg.inv(gram)
     if not np.isfinite(inverse).all():
         return None
