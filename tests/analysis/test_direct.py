@@ -37,7 +37,7 @@ def mixing(rows: int, margin: float) -> np.ndarray:
 
 
 TINY = {
-    "fft": (periodic_line(1000, lost=True), 996),
+    "fft": (periodic_line(500, lost=True), 496),
     "dense": (lc.Conv(mixing(20, 4).T.reshape(2, 10, 20), (2, 10)), 19),
     "separable": (
         lc.Conv(np.multiply.outer([0.1, 1, 0.1], mixing(140, 10)), (7, 20), padding="same"),

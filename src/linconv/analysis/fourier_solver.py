@@ -15,7 +15,14 @@ from linconv.analysis.symbol import Blocks, circulant, circulant_blocks
 from linconv.linear_map import LinearMap, Product
 from linconv.matrix import DENSE_LIMIT
 
-__all__ = ["FourierSolver", "by_blocks", "filter_squares", "fourier_blocks", "fourier_fits", "peeled"]
+__all__ = [
+    "FourierSolver",
+    "by_blocks",
+    "filter_squares",
+    "fourier_blocks",
+    "fourier_fits",
+    "peeled",
+]
 
 Array = NDArray[Any]
 
