@@ -3,9 +3,9 @@
     python benchmarks/solve.py [--json FILE] [--only TEXT] [--quick]
 
 A photograph is blurred by 15 x 15 kernels with zeros around it ("same" padding), and both solvers
-minimise ``||A x - y||^2 + ridge ||x||^2``. `lsqr` runs for a fixed number of steps, because it
-does not come to the tolerance in a time that one would wait for; linconv runs to the tolerance,
-and by conjugate gradients also just to the residual that `lsqr` was left with. All residuals are
+minimise ``||A x - y||^2 + ridge ||x||^2``. `lsqr` runs for a fixed number of steps, which
+leave it short of the tolerance, so that the run stays short; linconv runs to the tolerance, and by
+conjugate gradients also just to the residual that `lsqr` was left with. All residuals are
 those of the normal equations, computed by `scipy.signal` alone.
 """
 
