@@ -81,6 +81,20 @@ def test_a_blur_of_a_large_image_gets_an_answer():
     assert found.residual > 0
 
 
+def test_the_condition_of_a_large_blur_is_an_estimate(monkeypatch):
+    """Whose smallest values crowd at zero, so that Lanczos gives up; small, against dense."""
+    monkeypatch.setattr("linconv.analysis.spectrum.quick", lambda op: False)
+    monkeypatch.setattr("linconv.analysis.iterative._GRAM_LIMIT", 0)
+    monkeypatch.setattr("linconv.analysis.iterative._SMALL", 2)
+    op = lc.Conv(kernel_of("blur", "float64"), (32, 30), padding="same")
+    found, smallest = lc.condition(op), lc.svdvals(op, 1, "smallest")
+    values = np.linalg.svd(op.matrix(), compute_uv=False)
+    assert (found.kind, smallest.kind) == ("estimate", "estimate")
+    assert "LOBPCG" in smallest.method
+    assert values[-1] * (1 - 1e-9) <= smallest[0] < 0.05 * values[0]
+    assert found.interval[0] <= values[0] / values[-1] <= found.interval[1]
+
+
 def test_sparse_factors_tell_the_condition(monkeypatch):
     monkeypatch.setattr(invertibility, "DENSE_WORK", 0.0)
     op = lc.Conv(kernel_of("sharp", "complex128"), (16, 17), padding="same")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from linconv.analysis.preconditioner import circulant_preconditioner
 from linconv.linear_map import LinearMap
 
-__all__ = ["Smallest", "found_smallest"]
+__all__ = ["Smallest", "found_smallest", "smallest_vectors"]
 
 Array = NDArray[Any]
 
@@ -40,18 +40,29 @@ class Smallest:
 
 
 def found_smallest(op: LinearMap) -> Smallest:
-    """Look for the smallest singular value by LOBPCG on ``AᴴA``, of the shorter side.
+    """Look for the smallest singular value, of the shorter side; see `smallest_vectors`.
+
+    It comes to rounding where the map is well conditioned, and to no more than a bound where it is
+    a blur, whose smallest values crowd at zero. Cost: about 600 applications.
+    """
+    tall = op.H if op.shape[0] < op.shape[1] else op
+    basis, _ = np.linalg.qr(smallest_vectors(tall, min(BLOCK, tall.shape[1])))
+    left, values, mixed = np.linalg.svd(tall.matmat(basis), full_matrices=False)
+    right, value = basis @ mixed[-1].conj(), float(values[-1])
+    residual = np.linalg.norm(tall.rmatmat(left[:, -1:])[:, 0] - value * right)
+    return Smallest(value, float(residual))
+
+
+def smallest_vectors(tall: LinearMap, count: int) -> Array:
+    """Return arrays that a map shrinks most, (columns, count), those that it shrinks most first.
 
     Notes
     -----
-    Knyazev, "Toward the optimal preconditioned eigensolver" (SIAM J. Sci. Comput. 23, 2001), a
-    block of 4 for 60 steps at most, preconditioned by the periodic twin. It comes to rounding where
-    the map is well conditioned, and to no more than a bound where it is a blur, whose smallest
-    values crowd at zero. Cost: about 600 applications.
+    LOBPCG on ``AᴴA`` for 60 steps at most (Knyazev, "Toward the optimal preconditioned
+    eigensolver", SIAM J. Sci. Comput. 23, 2001), preconditioned by the periodic twin.
     """
-    tall = op.H if op.shape[0] < op.shape[1] else op
     shape, columns = tall.input_shape, tall.shape[1]
-    adjoint, dtype = tall.H, np.result_type(op.dtype, np.float64)
+    adjoint, dtype = tall.H, np.result_type(tall.dtype, np.float64)
     inverse = circulant_preconditioner(tall, 0.0, SHIFT)
 
     def operator(call: Any) -> Any:
@@ -66,7 +77,7 @@ def found_smallest(op: LinearMap) -> Smallest:
 
     gram = operator(lambda arrays: adjoint._apply(tall._apply(arrays)))
     rng = np.random.default_rng(0)
-    start = rng.standard_normal((columns, min(BLOCK, columns))).astype(dtype)
+    start = rng.standard_normal((columns, count)).astype(dtype)
     if dtype.kind == "c":
         start += 1j * rng.standard_normal(start.shape)
     with warnings.catch_warnings():
@@ -79,8 +90,4 @@ def found_smallest(op: LinearMap) -> Smallest:
             maxiter=STEPS,
             largest=False,
         )
-    basis, _ = np.linalg.qr(np.where(np.isfinite(vectors), vectors, 0))
-    left, values, mixed = np.linalg.svd(tall.matmat(basis), full_matrices=False)
-    right, value = basis @ mixed[-1].conj(), float(values[-1])
-    residual = np.linalg.norm(tall.rmatmat(left[:, -1:])[:, 0] - value * right)
-    return Smallest(value, float(residual))
+    return np.asarray(np.where(np.isfinite(vectors), vectors, 0))
