@@ -3,10 +3,13 @@
 import json
 import re
 import runpy
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -134,3 +137,55 @@ def test_a_wrong_result_is_not_timed(benchmark_folder):
     with pytest.raises(AssertionError, match="peer deviates by 0.0005, allowed is 1e-05"):
         timing.race(calls, rtol=1e-5)
     assert set(timing.race(calls, rtol=1e-3, budget=0.001)) == {"ours", "peer"}
+
+
+def test_solve(figures, monkeypatch):
+    """With SciPy's convolution in the place of PyLops', which takes seconds to import."""
+    import timing
+
+    def blur(dims, h, offset, dtype):
+        def apply(kernel):
+            return lambda x: scipy.signal.convolve(x.reshape(dims), kernel, mode="same").ravel()
+
+        assert offset == tuple(n // 2 for n in h.shape)
+        size = (np.prod(dims),) * 2
+        adjoint = apply(h[::-1, ::-1])
+        return scipy.sparse.linalg.LinearOperator(size, apply(h), rmatvec=adjoint, dtype=dtype)
+
+    peer = types.SimpleNamespace(Convolve2D=blur)
+    monkeypatch.setitem(sys.modules, "pylops", types.SimpleNamespace(signalprocessing=peer))
+    monkeypatch.setitem(sys.modules, "pylops.signalprocessing", peer)
+    monkeypatch.setattr(timing, "installed", lambda *names: names == ("pylops",))
+    text, found = figures("solve", "Gaussian, sigma 2", "--quick")
+    (case,) = found["solve"]
+    runs = case["runs"]
+    assert runs["linconv, auto"]["method"] == "separable"
+    assert runs["linconv, auto"]["residual"] < 1e-12
+    assert runs["linconv, cg"]["residual"] <= 1e-6
+    small, fast = found["bars"]
+    assert (small["value"], small["met"]) == (runs["linconv, auto"]["residual"], True)
+    ratio = runs["lsqr"]["seconds"] / runs["linconv, auto"]["seconds"]
+    assert fast["value"] == pytest.approx(ratio)
+    assert fast["met"] == (ratio >= 20)
+    near = runs["linconv, cg, to lsqr's residual"]
+    assert near["residual"] <= runs["lsqr"]["residual"] < 1e-2
+    assert near["steps"] < runs["linconv, cg"]["steps"]
+    assert f"{runs['linconv, cg']['residual']:.1e}" in text
+
+
+def test_solve_measures_residuals_by_itself(benchmark_folder):
+    """Zero at the ridge solution of a dense matrix made tap by tap, one at nothing."""
+    import solve
+
+    kernel = np.random.default_rng(0).random((3, 5))
+    padded = np.pad(np.eye(56).reshape(56, 7, 8), ((0, 0), (1, 1), (2, 2)))
+    matrix = sum(
+        kernel[i, j] * padded[:, i : i + 7, j : j + 8].reshape(56, 56).T
+        for i, j in np.ndindex(3, 5)
+    )
+    y = np.random.default_rng(1).random(56)
+    best = np.linalg.solve(matrix.T @ matrix + solve.RIDGE * np.eye(56), matrix.T @ y)
+    image = y.reshape(7, 8)
+    assert solve.normal_residual(kernel, image, best.reshape(7, 8)) < 1e-12
+    assert solve.normal_residual(kernel, image, np.zeros((7, 8))) == 1
+    assert solve.normal_residual(kernel, image, image) > 1e-2

@@ -79,11 +79,11 @@ def test_every_method_on_every_case(case, ridge):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_over_the_grid(ndim, stride, mode):
-    """Every thirteenth layer of each cell, each with the next method."""
+    """Every nineteenth layer of each cell, each with the next method."""
     offset = 5 * ndim + stride + MODES.index(mode)
     for number, case in enumerate(grid(ndim, mode, stride, ("float64", "complex128"))):
-        if number % 13 == offset % 13:
-            turn = number // 13 + offset
+        if number % 19 == offset % 19:
+            turn = number // 19 + offset
             op = layer(case)
             check(op.T if turn % 2 else op, (0.0, 0.3)[turn // 2 % 2], METHODS[turn % 8], 2)
 
@@ -185,17 +185,17 @@ def test_large_images_by_preconditioned_conjugate_gradients():
     image = np.random.default_rng(8).random(op.input_shape)
     y = op(image)
     seen: list[tuple[int, float]] = []
-    found = lc.solve(op, y, ridge=1e-4, callback=lambda *step: seen.append(step))
+    found = lc.solve(op, y, ridge=1e-4, rtol=1e-11, callback=lambda *step: seen.append(step))
     assert (found.method, found.exact, found.converged) == ("cg", False, True)
-    assert optimality(op, found.x, y, 1e-4) <= 2e-8
-    assert found.normal_residual == pytest.approx(optimality(op, found.x, y, 1e-4), rel=1e-3)
+    assert optimality(op, found.x, y, 1e-4) <= 2e-11
+    assert found.normal_residual == pytest.approx(optimality(op, found.x, y, 1e-4), rel=1e-6)
     assert [step for step, _ in seen] == list(range(1, found.iterations + 1))
     assert tuple(r for _, r in seen) == found.history[1:]
     assert found.history[0] == 1
-    by_lsmr = lc.solve(op, y, ridge=1e-4, method="lsmr", max_iterations=3000)
+    by_lsmr = lc.solve(op, y, ridge=1e-4, method="lsmr", rtol=1e-11, max_iterations=3000)
     assert by_lsmr.converged
     assert by_lsmr.iterations > 1.5 * found.iterations, "the preconditioner should pay"
-    np.testing.assert_allclose(by_lsmr.x, found.x, atol=1e-3)
+    np.testing.assert_allclose(by_lsmr.x, found.x, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
@@ -205,7 +205,7 @@ def test_the_preconditioner_takes_strides_channels_and_transposes(mode, stride, 
     rng = np.random.default_rng(9)
     op = lc.Conv(
         rng.standard_normal((3, 3, 2, 2)),
-        (16, 18, 2),
+        (12, 14, 2),
         stride=stride,
         padding="same",
         padding_mode=mode,
@@ -229,7 +229,8 @@ def test_lines_are_solved_by_their_band():
     found = lc.solve(op, y, ridge=1e-2)
     assert (found.method, found.converged) == ("banded", True)
     assert optimality(op, found.x, y, 1e-2) < 1e-11
-    np.testing.assert_allclose(found.x, lc.solve(op, y, ridge=1e-2, method="cg").x, atol=1e-5)
+    by_cg = lc.solve(op, y, ridge=1e-2, method="cg", rtol=1e-13)
+    np.testing.assert_allclose(found.x, by_cg.x, rtol=0, atol=1e-9)
     first = lc.Conv(
         np.moveaxis(op.kernel, (1, 2), (1, 0)),
         (2, 900),
@@ -264,7 +265,7 @@ def test_a_singular_square_image_falls_back_to_the_least_norm():
 
 
 def test_ill_conditioned_systems():
-    """Condition 1e13: the residual is that of the best, and a ridge makes methods agree."""
+    """Condition 5e7: the residual is that of the best, and a ridge makes methods agree."""
     vector = np.array([1, 4, 6, 4, 1]) / 16
     op = lc.Conv(np.outer(vector, vector), (20, 20), padding="same")
     y = op(np.random.default_rng(12).random((20, 20)))
@@ -274,9 +275,10 @@ def test_ill_conditioned_systems():
         assert found.converged, method
         assert found.residual < 1e-12
     want = lc.solve(op, y, method="dense", ridge=1e-6).x
-    for method in ("separable", "sparse", "cg", "lsmr"):
+    # A gradient of 1e-12 may leave 1e-12 / ridge in what an iteration finds.
+    for method, near in (("separable", 1e-9), ("sparse", 1e-9), ("cg", 1e-6), ("lsmr", 1e-6)):
         x = lc.solve(op, y, method=method, ridge=1e-6, rtol=1e-12, max_iterations=5000).x
-        np.testing.assert_allclose(x, want, atol=1e-5)
+        np.testing.assert_allclose(x, want, rtol=0, atol=near)
 
 
 def test_a_singular_periodic_map_says_what_it_lost():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from linconv.linear_map import LinearMap
 from linconv.matrix import check_bytes
 
-__all__ = ["DenseSolver", "Direct", "gains", "times_axes"]
+__all__ = ["EPS", "DenseSolver", "Direct", "gains", "rounding", "times_axes"]
 
 Array = NDArray[Any]
 
@@ -43,6 +43,15 @@ class Direct(Protocol):
 
     def solve(self, y: Array) -> Array:
         """Return the solutions (n, *input_shape) of outputs (n, *output_shape), in double."""
+
+
+def rounding(op: LinearMap, largest: float) -> float:
+    """Return how far rounding may move a singular value: those up to it count as zero.
+
+    ``max(op.shape)`` units in the last place of the largest, as in `numpy.linalg.matrix_rank`: the
+    one rule for ranks, condition numbers, null spaces and inverses, whatever the method.
+    """
+    return max(op.shape) * EPS * largest
 
 
 def gains(values: Array, ridge: float, cutoff: float) -> Array:
@@ -81,7 +90,7 @@ class DenseSolver:
         left, values, right = np.linalg.svd(matrix, full_matrices=False)
         self.norm = float(values[0])
         self.smallest: float | None = float(values[-1])
-        cutoff = self.norm * EPS * max(op.shape)
+        cutoff = rounding(op, self.norm)
         self.rank: int | None = int((values > cutoff).sum())
         self._left = left
         self._right = right.conj() * gains(values, ridge, cutoff)[:, None]

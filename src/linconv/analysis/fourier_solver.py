@@ -8,14 +8,21 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from linconv.analysis.direct import EPS, gains
+from linconv.analysis.direct import gains, rounding
 from linconv.analysis.frequencies import Frequencies
 from linconv.analysis.spectral_filter import SpectralFilter
 from linconv.analysis.symbol import Blocks, circulant, circulant_blocks
 from linconv.linear_map import LinearMap, Product
 from linconv.matrix import DENSE_LIMIT
 
-__all__ = ["FourierSolver", "by_blocks", "fourier_blocks", "fourier_fits", "peeled"]
+__all__ = [
+    "FourierSolver",
+    "by_blocks",
+    "filter_squares",
+    "fourier_blocks",
+    "fourier_fits",
+    "peeled",
+]
 
 Array = NDArray[Any]
 
@@ -63,6 +70,12 @@ def fourier_blocks(op: LinearMap) -> Blocks:
     return Blocks(blocks, form.domain, form.codomain)
 
 
+def filter_squares(op: LinearMap, side: Frequencies) -> Array:
+    """Return the squared gains of the filter that a map begins with, (*kept, groups, width)."""
+    last = peeled(op)[2]
+    return np.ones((1, 1)) if last is None else _arranged(last, side) ** 2
+
+
 def _arranged(spectral: SpectralFilter, side: Frequencies) -> Array:
     """Return a filter's transfer function where the coefficients of a basis stand."""
     size = spectral.transfer.shape
@@ -72,9 +85,13 @@ def _arranged(spectral: SpectralFilter, side: Frequencies) -> Array:
 
 
 def _multiplied(blocks: Array, coefficients: Array) -> Array:
-    """Return blocks (*frequencies, groups, rows, columns) times coefficients (..., columns)."""
+    """Return blocks (*frequencies, groups, rows, columns) times coefficients (..., columns).
+
+    The coefficients are used up: theirs may be the memory of the result.
+    """
     if blocks.shape[-2:] == (1, 1):
-        return coefficients * blocks[..., 0]
+        fits = np.result_type(blocks, coefficients) == coefficients.dtype
+        return np.multiply(coefficients, blocks[..., 0], out=coefficients if fits else None)
     product: Array = (blocks @ coefficients[..., None])[..., 0]
     return product
 
@@ -106,7 +123,7 @@ class FourierSolver:
             left, values, right = np.linalg.svd(blocks, full_matrices=False)
         self.norm = float(values.max())
         self.smallest: float | None = float(values.min())
-        self.cutoff = self.norm * EPS * max(100, rows, columns)
+        self.cutoff = rounding(op, self.norm)
         kept = np.moveaxis(values > self.cutoff, len(form.domain.kept) - 1, -1)
         self.rank: int | None = int((kept * form.domain.multiplicity).sum())
         factor = gains(values, ridge, self.cutoff)

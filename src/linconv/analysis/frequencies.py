@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
 from linconv.engines.arrays import Array
+from linconv.engines.threads import workers
 from linconv.errors import DTypeError
 from linconv.layout import Layout
 
@@ -86,10 +88,8 @@ class Frequencies:
         ndim = len(self.size)
         axes = tuple(range(-ndim, 0))
         batch = first.shape[: -ndim - 1]
-        if self.half and self.aliases[-1] == 1:
-            fine = scipy.fft.rfftn(first, axes=axes, norm="ortho")
-        else:
-            fine = scipy.fft.fftn(first, axes=axes, norm="ortho")
+        transform = scipy.fft.rfftn if self.half and self.aliases[-1] == 1 else scipy.fft.fftn
+        fine = transform(first, axes=axes, norm="ortho", workers=workers(first.size))
         split = [part for pair in zip(self.aliases, self.grid, strict=True) for part in pair]
         if self.half and self.aliases[-1] == 1:
             split[-1] = self.kept[-1]
@@ -127,11 +127,12 @@ class Frequencies:
             spread = self._whole(spread)
         fine = spread.reshape(*batch, self.channels, *sizes)
         axes = tuple(range(-ndim, 0))
+        options: dict[str, Any] = {"axes": axes, "norm": "ortho", "workers": workers(fine.size)}
         if self.half:
             fine = fine[..., : self.size[-1] // 2 + 1]
-            arrays = scipy.fft.irfftn(fine, s=self.size, axes=axes, norm="ortho")
+            arrays = scipy.fft.irfftn(fine, s=self.size, **options)
         else:
-            arrays = scipy.fft.ifftn(fine, axes=axes, norm="ortho")
+            arrays = scipy.fft.ifftn(fine, **options)
         back: Array = self.layout.arrays_back(arrays)
         return back
 

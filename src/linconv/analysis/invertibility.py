@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linconv.analysis.direct import DenseSolver, Direct
+from linconv.analysis.direct import DenseSolver, Direct, rounding
 from linconv.analysis.fourier_solver import FourierSolver, fourier_fits
+from linconv.analysis.iterative import estimated_norm
 from linconv.analysis.kronecker import SeparableSolver, is_separable
 from linconv.analysis.pinv import RegularisedInverse
+from linconv.analysis.smallest import found_smallest
 from linconv.analysis.solve import check_map, read_map
-from linconv.analysis.sparse_solvers import SingularError, SparseSolver
+from linconv.analysis.sparse_solvers import SingularError, SparseSolver, least_band
 from linconv.analysis.symbol import circulant
-from linconv.errors import SizeError
+from linconv.convolution import Conv, ConvTranspose
 from linconv.files import json_number
 from linconv.linear_map import LinearMap
 
@@ -27,7 +29,7 @@ Array = NDArray[Any]
 DENSE_WORK = 2e10
 BASIS_COLUMNS = 2048
 FREQUENCIES = 1000
-LU_ROWS = 50_000
+LU_WORK = 3.5e7  # rows times the width of the band, up to which a map is factorised
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,19 @@ class Invertibility:
     ----------
     verdict : str
         "exact inverse": both sides; "left inverse only": every input can be had back from its
-        output; "right inverse only": every output is that of some input; "none": neither.
-    rank : int
+        output; "right inverse only": every output is that of some input; "none": neither;
+        "undecided": a large map of which only bounds are known.
+    rank : int or None
+        None where it is not known: of a large map that is singular, or undecided.
     shape : tuple of int
         Rows and columns of the matrix.
     condition : float
         Largest singular value over the smallest of ``min(shape)``; infinite below full rank.
     condition_kind : str
-        "exact" (to rounding) or "estimate".
+        "exact" (to rounding); "estimate", and so is the verdict then; or, where it is undecided,
+        "at least".
     method : str
-        "fft", "separable", "dense" or "sparse".
+        "fft", "separable", "dense", "sparse" or "lobpcg".
     lost : array, shape (columns - rank, *input_shape), or None
         An orthonormal basis of the inputs that the map turns into nothing; None where it would
         be large. Empty if nothing is lost.
@@ -89,11 +94,13 @@ class Invertibility:
         1000; None for other maps.
     inverse : LinearMap or None
         The inverse, left inverse or right inverse, which is the pseudo-inverse; None if there is
-        none of these (see `pinv`).
+        none of these (see `pinv`), or it is undecided.
+    residual : float or None
+        Of the smallest singular value that "lobpcg" has found: how far it may be from one.
     """
 
     verdict: str
-    rank: int
+    rank: int | None
     shape: tuple[int, int]
     condition: float
     condition_kind: str
@@ -101,21 +108,26 @@ class Invertibility:
     lost: Array | None
     lost_frequencies: tuple[LostFrequency, ...] | None
     inverse: LinearMap | None
+    residual: float | None = None
 
     @property
-    def deficit(self) -> int:
-        """Dimensions of the inputs that are lost."""
-        return self.shape[1] - self.rank
+    def deficit(self) -> int | None:
+        """Dimensions of the inputs that are lost; None where the rank is not known."""
+        return None if self.rank is None else self.shape[1] - self.rank
 
     @property
-    def unreached(self) -> int:
-        """Dimensions of the outputs that no input reaches."""
-        return self.shape[0] - self.rank
+    def unreached(self) -> int | None:
+        """Dimensions of the outputs that no input reaches; None where the rank is not known."""
+        return None if self.rank is None else self.shape[0] - self.rank
 
     def __str__(self) -> str:
         rows, columns = self.shape
-        text = f"{self.verdict}: rank {self.rank} of {rows} outputs and {columns} inputs"
-        text += f", condition {self.condition:.6g} ({self.condition_kind}, by {self.method})"
+        rank = "unknown" if self.rank is None else self.rank
+        text = f"{self.verdict}: rank {rank} of {rows} outputs and {columns} inputs"
+        text += f", condition {self.condition:.6g} ({self.condition_kind}, by {self.method}"
+        text += ")" if self.residual is None else f" with a residual of {self.residual:.1e})"
+        if self.rank is None and rows != columns:
+            text += f"; no {'left' if rows < columns else 'right'} inverse, by its shape"
         if self.deficit:
             text += f"; {self.deficit} dimensions of the input are lost"
         for frequency in (self.lost_frequencies or ())[:3]:
@@ -134,6 +146,7 @@ class Invertibility:
             "condition": json_number(self.condition),
             "condition_kind": self.condition_kind,
             "method": self.method,
+            "residual": self.residual,
             "lost": None if self.lost is None else _plain(self.lost),
             "lost_frequencies": None
             if frequencies is None
@@ -166,17 +179,17 @@ def invertibility(op: LinearMap) -> Invertibility:
     ------
     DTypeError, LinconvError
         If `op` is no map, or not finite.
-    SizeError
-        If neither structure nor size allow a verdict: a map that is not periodic, no outer
-        product, too large to decompose, and not square and sparse.
 
     Notes
     -----
     By the singular values: of every frequency for periodic maps, of every axis for outer products,
     otherwise of the dense matrix up to 2e10 operations. They count as zero up to ``max(shape) *
-    2.2e-16`` of the largest, as in NumPy; for periodic maps up to 2.2e-14. Beyond that a square
-    map is factorised by sparse LU: if that succeeds it has full rank, and the condition is an
-    estimate by power iteration on map and inverse.
+    2.2e-16`` of the largest, as in NumPy and for `rank`. Beyond that a square map whose band is not
+    too wide is factorised by sparse LU, and its smallest value found by power iteration on the
+    inverse. What is left is looked at by LOBPCG: the value it finds is an upper bound of the
+    smallest. If that counts as zero there is no inverse; if its residual keeps it from zero, full
+    rank is an estimate; otherwise it is undecided, with a lower bound of the condition. Blurs of
+    many samples mostly are: their smallest values crowd too near to zero.
 
     Examples
     --------
@@ -190,24 +203,19 @@ def invertibility(op: LinearMap) -> Invertibility:
     """
     read_map(op)
     check_map(op)
-    solver, kind = _decomposed(op)
-    rows, columns = op.shape
+    solver = _decomposed(op) or _factorised(op)
+    if solver is None:
+        return _looked_at(op)
     rank, smallest = solver.rank, solver.smallest
     assert rank is not None
     assert smallest is not None
-    full = rank == min(rows, columns)
-    verdict = {
-        (True, True): "exact inverse",
-        (True, False): "left inverse only",
-        (False, True): "right inverse only",
-        (False, False): "none",
-    }[rank == columns, rank == rows]
+    full = rank == min(op.shape)
     return Invertibility(
-        verdict=verdict,
+        verdict=_verdict(op, rank),
         rank=rank,
         shape=op.shape,
         condition=solver.norm / smallest if full and smallest > 0 else float("inf"),
-        condition_kind=kind,
+        condition_kind="estimate" if isinstance(solver, SparseSolver) else "exact",
         method=solver.method,
         lost=_basis(op, rank),
         lost_frequencies=_lost_frequencies(op, solver),
@@ -215,49 +223,65 @@ def invertibility(op: LinearMap) -> Invertibility:
     )
 
 
-def _decomposed(op: LinearMap) -> tuple[Direct, str]:
-    if fourier_fits(op):
-        return FourierSolver(op, 0.0), "exact"
-    if is_separable(op):
-        return SeparableSolver(op, 0.0), "exact"
+def _verdict(op: LinearMap, rank: int) -> str:
     rows, columns = op.shape
-    if float(rows) * columns * min(op.shape) <= DENSE_WORK:
-        return DenseSolver(op, 0.0), "exact"
-    if rows == columns <= LU_ROWS:
-        try:
-            solver = SparseSolver(op, 0.0)
-        except SingularError:
-            raise SizeError(
-                f"{op!r} is singular to rounding, and too large for its rank: a dense "
-                f"decomposition may take {DENSE_WORK:.0e} operations; ask about a smaller input"
-            ) from None
-        _estimate(op, solver)
-        return solver, "estimate"
-    raise SizeError(
-        f"invertibility needs a map that is periodic, an outer product, at most {DENSE_WORK:.0e} "
-        f"operations of a dense decomposition, or square with at most {LU_ROWS} rows; got {op!r} "
-        f"of shape {op.shape}; ask about a smaller input"
+    return {
+        (True, True): "exact inverse",
+        (True, False): "left inverse only",
+        (False, True): "right inverse only",
+        (False, False): "none",
+    }[rank == columns, rank == rows]
+
+
+def _decomposed(op: LinearMap) -> Direct | None:
+    """Return the solver that knows all singular values, or None."""
+    if fourier_fits(op):
+        return FourierSolver(op, 0.0)
+    if is_separable(op):
+        return SeparableSolver(op, 0.0)
+    if float(op.shape[0]) * op.shape[1] * min(op.shape) <= DENSE_WORK:
+        return DenseSolver(op, 0.0)
+    return None
+
+
+def _factorised(op: LinearMap) -> Direct | None:
+    """Return the sparse factors of a square convolution that has them, or None."""
+    rows, columns = op.shape
+    if rows != columns or not isinstance(op, Conv | ConvTranspose) or rows > LU_WORK:
+        return None
+    if least_band(op, LU_WORK / rows) > LU_WORK / rows:
+        return None
+    try:
+        solver = SparseSolver(op, 0.0)
+        solver.find_extremes(op, steps=30)
+    except SingularError:
+        return None
+    return solver
+
+
+def _looked_at(op: LinearMap) -> Invertibility:
+    """Return what bounds of the extreme singular values tell."""
+    found = found_smallest(op)
+    largest = max(float(estimated_norm(op)[0].value), found.value)
+    zero = rounding(op, largest)
+    full = found.value - found.residual > zero
+    if found.value <= zero:
+        verdict, condition, kind = "none", float("inf"), "estimate"
+    else:
+        verdict = _verdict(op, min(op.shape)) if full else "undecided"
+        condition, kind = largest / found.value, "estimate" if full else "at least"
+    return Invertibility(
+        verdict=verdict,
+        rank=min(op.shape) if full else None,
+        shape=op.shape,
+        condition=condition,
+        condition_kind=kind,
+        method="lobpcg",
+        lost=None,
+        lost_frequencies=None,
+        inverse=RegularisedInverse(op, 0.0) if full else None,
+        residual=found.residual,
     )
-
-
-def _estimate(op: LinearMap, solver: SparseSolver) -> None:
-    """Fill in the extreme singular values by power iteration, from either side."""
-    inverse = RegularisedInverse(op, 0.0, method="sparse")
-    inverse.__dict__["_direct"] = solver
-    solver.norm = _largest(op)
-    solver.smallest = 1 / _largest(inverse)
-
-
-def _largest(op: LinearMap, steps: int = 30) -> float:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, *op.input_shape)).astype(np.result_type(op.dtype, np.float64))
-    value, adjoint = 0.0, op.H
-    for _ in range(steps):
-        x = x / np.linalg.norm(x)
-        y = op._apply(x)
-        value = float(np.linalg.norm(y))
-        x = adjoint._apply(y)
-    return value
 
 
 def _basis(op: LinearMap, rank: int) -> Array | None:

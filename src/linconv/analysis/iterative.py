@@ -10,6 +10,7 @@ import scipy
 
 from linconv.analysis.bidiagonal import Triplet, largest_triplet
 from linconv.analysis.plane_wave import tapered_wave
+from linconv.analysis.smallest import smallest_vectors
 from linconv.analysis.supremum import symbol_supremum
 from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array
@@ -19,6 +20,7 @@ __all__ = ["estimated_norm", "estimated_values", "start_vector"]
 
 _RTOL = 1e-6
 _MOST = 4000
+_SMALL = 300  # restarts of the search for the smallest
 _GRAM_LIMIT = 4_000_000  # stored entries of a Gram matrix that is still factorised
 
 
@@ -110,7 +112,12 @@ def _smallest_vectors(op: LinearMap, k: int, scale: float) -> tuple[Array, str]:
         matvec=lambda v: doubled.rmatvec(doubled.matvec(v)) / scale**2,
         matmat=lambda v: doubled.rmatmat(doubled.matmat(v)) / scale**2,
     )
-    _, vectors = scipy.sparse.linalg.eigsh(gram, k=k, which="SA", v0=start[:, 0], maxiter=300)
+    try:
+        _, vectors = scipy.sparse.linalg.eigsh(
+            gram, k=k, which="SA", v0=start[:, 0], maxiter=_SMALL
+        )
+    except scipy.sparse.linalg.ArpackNoConvergence:  # values that crowd at zero
+        return smallest_vectors(op, max(k, 4))[:, :k], "LOBPCG, preconditioned"
     return vectors, "Lanczos (ARPACK)"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linconv.analysis.direct import EPS, gains, times_axes
+from linconv.analysis.direct import EPS, gains, rounding, times_axes
 from linconv.analysis.separable import axis_matrix, outer_factors
 from linconv.convolution import Conv, ConvTranspose
 from linconv.factors import Correlate, Decimate, Pad
@@ -96,7 +96,7 @@ class SeparableSolver:
         parts = _decomposed_once(axis_matrices(op))
         self.norm = prod(float(values.max()) for _, values, _ in parts)
         self.smallest: float | None = prod(float(values.min()) for _, values, _ in parts)
-        cutoff = self.norm * EPS * max(op.shape)
+        cutoff = rounding(op, self.norm)
         lines = [values for _, values, _ in parts]
         table = lines[0]
         for line in lines[1:]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, prod
 from typing import Any
 
 import numpy as np
@@ -62,11 +62,13 @@ def conjugate_gradients(
     right = _norms(adjoint._apply(y))
     x, search, gamma = x.copy(), None, None
     history: list[float] = []
+    scratch: Array = np.empty(x.shape, np.result_type(x, r))  # new memory costs as much as a sum
+    scratch_out: Array = np.empty(r.shape, scratch.dtype)
     best, least, stale, steps, replaced = np.inf, np.inf, 0, 0, -2
     while True:
         s = adjoint._apply(r)
         if ridge:
-            s -= ridge * x
+            s -= np.multiply(x, ridge, out=scratch)
         objective = float(_ratio(np.hypot(_norms(r), np.sqrt(ridge) * _norms(x)), scale).max())
         history.append(objective)
         if callback is not None and steps:
@@ -105,8 +107,8 @@ def conjugate_gradients(
         q = op._apply(search)
         curvature = _norms(q) ** 2 + ridge * _norms(search) ** 2
         step = np.where(active, _ratio(gamma, curvature), 0.0)
-        x += _along(step, search) * search
-        r -= _along(step, q) * q
+        x += np.multiply(search, _along(step, search), out=scratch)
+        r -= np.multiply(q, _along(step, q), out=scratch_out)
         steps += 1
 
 
@@ -247,12 +249,15 @@ class _Watched:
 
 
 def _norms(arrays: Array) -> Array:
-    return np.asarray(np.linalg.norm(arrays.reshape(len(arrays), -1), axis=1))
+    return np.asarray(np.sqrt(_dots(arrays, arrays)))
 
 
 def _dots(a: Array, b: Array) -> Array:
     """Return the real inner products of two batches."""
-    return np.asarray((a.conj() * b).real.reshape(len(a), -1).sum(axis=1))
+    dtype = np.result_type(a, b)
+    parts = (np.ascontiguousarray(array, dtype).view(dtype.type(0).real.dtype) for array in (a, b))
+    lines = (part.reshape(len(part), prod(part.shape[1:])) for part in parts)
+    return np.asarray(np.einsum("ij,ij->i", *lines))  # no temporary, as many threads as one
 
 
 def _ratio(values: Array, whole: Array) -> Array:

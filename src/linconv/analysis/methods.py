@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from linconv.analysis.direct import DenseSolver, Direct
 from linconv.analysis.fourier_solver import FourierSolver, fourier_fits, peeled
 from linconv.analysis.kronecker import SeparableSolver, is_separable
-from linconv.analysis.sparse_solvers import BandedSolver, SingularError, SparseSolver
+from linconv.analysis.sparse_solvers import (
+    BandedSolver,
+    SingularError,
+    SparseSolver,
+    band_fits,
+    with_kernel,
+)
 from linconv.analysis.symbol import circulant
 from linconv.convolution import Conv, ConvTranspose
 from linconv.errors import LinconvError
@@ -83,12 +91,13 @@ def _small(op: LinearMap) -> bool:
 
 
 def _narrow(op: LinearMap, ridge: float) -> bool:
-    """Whether a map has one axis, and a ridge that makes normal equations safe."""
+    """Whether a map has one axis, a band that fits, and a ridge that makes it safe."""
     if not isinstance(op, Conv | ConvTranspose) or op.geometry.ndim != 1 or not ridge:
         return False
-    matrix = op.sparse()
-    bound = abs(matrix).sum(axis=0).max() * abs(matrix).sum(axis=1).max()
-    return bool(ridge >= SAFE_RIDGE * bound)
+    size = with_kernel(op, np.abs)
+    assert size is not None
+    rows, columns = (m._apply(np.ones((1, *m.input_shape))).max() for m in (size, size.T))
+    return bool(ridge >= SAFE_RIDGE * rows * columns) and band_fits(op)
 
 
 def _fillable(op: LinearMap, ridge: float) -> bool:

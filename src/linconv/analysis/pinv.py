@@ -171,8 +171,8 @@ def pinv(
 
     Notes
     -----
-    Singular values count as zero up to ``max(shape) * 2.2e-16`` of the largest, as in NumPy; for
-    periodic maps up to 2.2e-14, as their values are known one by one.
+    Singular values count as zero up to ``max(shape) * 2.2e-16`` of the largest, as in NumPy and
+    for `rank`, whatever the method.
 
     Examples
     --------

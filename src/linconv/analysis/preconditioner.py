@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from math import prod, sqrt
+from math import inf, prod, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from linconv.analysis.fourier_solver import by_blocks, fourier_blocks, peeled
+from linconv.analysis.fourier_solver import by_blocks, filter_squares, fourier_blocks, peeled
 from linconv.analysis.spectral_filter import SpectralFilter
 from linconv.analysis.symbol import Blocks, circulant
 from linconv.convolution import Conv, ConvTranspose
@@ -84,7 +84,9 @@ def _periodic(op: Conv, size: tuple[int, ...], strides: list[int], factor: float
     return Conv.of(kernel, op.layout, around)
 
 
-def circulant_preconditioner(op: LinearMap, ridge: float) -> Callable[[Array], Array] | None:
+def circulant_preconditioner(
+    op: LinearMap, ridge: float, least: float = SHIFT
+) -> Callable[[Array], Array] | None:
     """Return the map ``(CᴴC + shift)^-1`` on arrays (n, *input_shape), C the periodic twin.
 
     None where there is no twin, its blocks are too large, or an axis of the image is shorter than
@@ -93,8 +95,8 @@ def circulant_preconditioner(op: LinearMap, ridge: float) -> Callable[[Array], A
     Notes
     -----
     Strang's circulant: the kernel wrapped around (R. Chan and Ng, "Conjugate gradient methods for
-    Toeplitz systems", SIAM Review 38, 1996). The shift is the ridge, but at least 0.03 of the
-    largest eigenvalue: a smaller one would magnify what the borders do not share with their
+    Toeplitz systems", SIAM Review 38, 1996). The shift is the ridge, but at least `least` of the
+    largest eigenvalue, 0.03: a smaller one would magnify what the borders do not share with their
     twins, of which there are as many directions as samples near the border (an oblique
     blur of 15 x 15 on 192 x 192 with zeros, ridge 1e-4, to 1e-6: 109 steps, 275 with the ridge
     alone, 274 without; a disk: 105, 209, 288).
@@ -110,10 +112,14 @@ def circulant_preconditioner(op: LinearMap, ridge: float) -> Callable[[Array], A
     found = fourier_blocks(twin)
     gram = found.blocks.conj().swapaxes(-1, -2) @ found.blocks
     diagonal = np.arange(columns)
-    largest = float(gram[..., diagonal, diagonal].real.sum(axis=-1).max())
-    gram[..., diagonal, diagonal] += max(ridge, SHIFT * largest)
+    squares = filter_squares(twin, found.domain)
+    traces = gram[..., diagonal, diagonal].real.sum(axis=-1, keepdims=True)
+    largest = float(np.divide(traces, squares, out=np.zeros_like(traces), where=squares > 0).max())
+    if not 0 < largest < inf:
+        return None
+    gram[..., diagonal, diagonal] += np.maximum(ridge, least * largest * squares)
     inverse = 1 / gram if columns == 1 else np.linalg.inv(gram)
-    if not largest or not np.isfinite(inverse).all():
+    if not np.isfinite(inverse).all():
         return None
     square = Blocks(inverse, found.domain, found.domain)
     return lambda arrays: by_blocks(inverse, square, arrays)

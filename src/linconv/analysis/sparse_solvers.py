@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Callable
+from math import ceil, inf, prod
 from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from linconv.analysis.direct import EPS
+from linconv.analysis.direct import EPS, rounding
+from linconv.convolution import Conv, ConvTranspose
 from linconv.errors import LinconvError
 from linconv.linear_map import LinearMap
 
-__all__ = ["BandedSolver", "SingularError", "SparseSolver"]
+__all__ = [
+    "BandedSolver",
+    "SingularError",
+    "SparseSolver",
+    "band_fits",
+    "least_band",
+    "with_kernel",
+]
 
 Array = NDArray[Any]
 
@@ -27,6 +36,59 @@ class SingularError(LinconvError):
 
 def _double(op: LinearMap) -> Any:
     return op.sparse().astype(np.result_type(op.dtype, np.float64))
+
+
+def with_kernel(op: LinearMap, change: Callable[[Array], Array]) -> Conv | ConvTranspose | None:
+    """Return a convolution, or its transpose, with another kernel of the same shape, or None."""
+    if isinstance(op, ConvTranspose):
+        twin = with_kernel(op.T, change)
+        return None if twin is None else twin.T
+    if not isinstance(op, Conv):
+        return None
+    kernel = np.asarray(change(np.asarray(op.kernel)), np.float64)
+    return Conv.of(kernel, op.layout, op.geometry)
+
+
+def least_band(op: LinearMap, enough: float = inf) -> int:
+    """Return a lower bound of the band of a convolution's normal equations, in any order.
+
+    No matrix is formed. Within r steps, each from an unknown to those that a window holds beside
+    it, an unknown of a band w wide meets at most ``2 r w`` others: the local density of Chvatal
+    (Chinn, Chvatalova, Dewdney and Gibbs, "The bandwidth problem for graphs and matrices", J. Graph
+    Theory 6, 1982), here around the middle of the input, for as many steps as it grows, or until
+    it is above `enough`. Products that cancel are counted. 0 for what is no convolution.
+    """
+    pattern = with_kernel(op, lambda kernel: kernel != 0)
+    if pattern is None or 0 in op.shape:
+        return 0
+    adjoint, found, radius, still = pattern.T, 0, 0, 0
+    ball = np.zeros((1, *op.input_shape))
+    ball[(0, *(n // 2 for n in op.input_shape))] = 1
+    while still < 3 and found <= enough:
+        radius += 1
+        ball = (adjoint._apply(pattern._apply(ball)) > 0.5).astype(np.float64)
+        density = ceil((np.count_nonzero(ball) - 1) / (2 * radius))
+        still = 0 if density > found else still + 1
+        found = max(found, density)
+    return found
+
+
+def band_fits(op: LinearMap) -> bool:
+    """Whether the band of the normal equations may fit, as far as `least_band` tells."""
+    return least_band(op, _widest(op)) <= _widest(op)
+
+
+def _widest(op: LinearMap) -> float:
+    itemsize = np.result_type(op.dtype, np.float64).itemsize
+    return BAND_BYTES / max(1, op.shape[1] * itemsize) - 1
+
+
+def _check_band(op: LinearMap, width: int, about: str) -> None:
+    if width > _widest(op):
+        raise SingularError(
+            f"the band of the normal equations must fit in {BAND_BYTES / 2**30:g} GiB; it is "
+            f"{about}{width + 1} wide for {op.shape[1]} unknowns; use method='cg'"
+        )
 
 
 def _columns(flat: Array, solve: Any, real: bool) -> Array:
@@ -45,17 +107,14 @@ class BandedSolver:
     rank: int | None = None
 
     def __init__(self, op: LinearMap, ridge: float) -> None:
+        _check_band(op, least_band(op, _widest(op)), "at least ")  # before any memory is taken
         matrix = _double(op)
         columns = op.shape[1]
         normal = (matrix.conj().T @ matrix + ridge * scipy.sparse.eye_array(columns)).tocsr()
         order = scipy.sparse.csgraph.reverse_cuthill_mckee(normal, symmetric_mode=True)
         entries = normal[order][:, order].tocoo()
         width = int(np.abs(entries.row - entries.col).max(initial=0))
-        if (width + 1) * columns * entries.data.itemsize > BAND_BYTES:
-            raise SingularError(
-                f"the band of the normal equations must fit in {BAND_BYTES / 2**30:g} GiB; it is "
-                f"{width + 1} wide for {columns} unknowns; use method='cg'"
-            )
+        _check_band(op, width, "")
         band = np.zeros((width + 1, columns), entries.data.dtype)
         lower = entries.row >= entries.col
         row, column = entries.row[lower], entries.col[lower]
@@ -160,7 +219,23 @@ class SparseSolver:
             )
         self._system, self._shape, self._rows = system.tocsr(), op.input_shape, rows
         if not ridge:
-            self.rank = columns
+            self.find_extremes(op, steps=8)
+
+    def find_extremes(self, op: LinearMap, steps: int) -> None:
+        """Find the extreme singular values by power iteration, the smallest from above.
+
+        So that of a map that is refused here, the rank is not full for `rank` either.
+        """
+        matrix, solve = self._system, self._factor.solve
+        adjoint = matrix.conj().T.tocsr()
+        self.norm = _largest(lambda v: matrix @ v, lambda v: adjoint @ v, matrix, steps)
+        self.smallest = 1 / _largest(solve, lambda v: solve(v, "H"), matrix, steps)
+        if self.smallest <= rounding(op, self.norm):
+            raise SingularError(
+                f"method 'sparse' needs an invertible matrix; of this one the smallest singular "
+                f"value, {self.smallest:.1e}, is zero to rounding; use a ridge, or method='auto'"
+            )
+        self.rank = op.shape[1]
 
     def solve(self, y: Array) -> Array:
         """Return the solutions (n, *input_shape), refined once."""
@@ -176,3 +251,14 @@ class SparseSolver:
         if self._scale:
             found = found[:, self._rows :]
         return found.reshape(len(y), *self._shape)
+
+
+def _largest(apply: Any, adjoint: Any, matrix: Any, steps: int) -> float:
+    """Return the largest singular value of a product, from below."""
+    x = np.random.default_rng(0).standard_normal(matrix.shape[1]).astype(matrix.dtype)
+    value = 0.0
+    for _ in range(steps):
+        y = apply(x / np.linalg.norm(x))
+        value = float(np.linalg.norm(y))
+        x = adjoint(y)
+    return value

@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 
 from linconv.engines.arrays import Array, read_only
+from linconv.engines.threads import workers
 from linconv.layout import Layout
 from linconv.linear_map import LinearMap
 from linconv.matrix import check_bytes
@@ -46,7 +47,10 @@ class SpectralFilter(NumPyMap):
         first, size = self.layout.arrays_first(x), self.transfer.shape
         axes = tuple(range(first.ndim - len(size), first.ndim))
         half = self.transfer[..., : size[-1] // 2 + 1].astype(x.dtype)
-        result = scipy.fft.irfftn(scipy.fft.rfftn(first, axes=axes) * half, s=size, axes=axes)
+        options: dict[str, Any] = {"axes": axes, "workers": workers(first.size)}
+        spectrum = scipy.fft.rfftn(first, **options)
+        spectrum *= half
+        result = scipy.fft.irfftn(spectrum, s=size, **options)
         return np.ascontiguousarray(self.layout.arrays_back(result))
 
     def _apply_transpose(self, y: Array) -> Array:

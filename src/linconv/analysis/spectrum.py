@@ -10,6 +10,7 @@ import numpy as np
 
 from linconv.analysis.circular_norm import circular_norm
 from linconv.analysis.differentiable import attached, first_tensor, numpy_twin
+from linconv.analysis.direct import EPS, rounding
 from linconv.analysis.iterative import estimated_norm, estimated_values
 from linconv.analysis.parts import group_parts
 from linconv.analysis.spectral_values import SpectralValue, SpectralValues
@@ -24,7 +25,6 @@ from linconv.matrix import DENSE_LIMIT
 
 __all__ = ["Rank", "condition", "norm", "rank", "svdvals"]
 
-_EPS = float(np.finfo(np.float64).eps)
 _WHICH = ("largest", "smallest", "all")
 
 
@@ -56,11 +56,6 @@ def _check_kernels(name: str, op: Any) -> None:
             f"{name} needs a finite kernel; got {bad} NaN or infinite values of {kernel.size}; "
             f"remove them first"
         )
-
-
-def rounding(op: LinearMap, largest: float) -> float:
-    """Return how far rounding may move a singular value in double precision."""
-    return max(op.shape) * _EPS * largest
 
 
 def svdvals(
@@ -206,7 +201,7 @@ def norm(op: LinearMap) -> Any:
         exact = _exact(op, value, f"Fourier blocks (circular): {how}", cost)
         if proven:
             return exact
-        return replace(exact, kind="estimate", interval=(exact.interval[0], inf), residual=_EPS)
+        return replace(exact, kind="estimate", interval=(exact.interval[0], inf), residual=EPS)
     parts = group_parts(op)
     if parts is not None:
         norms = [norm(part) for part in parts]
@@ -218,7 +213,7 @@ def norm(op: LinearMap) -> Any:
         found = all_values(op)
         return _exact(op, float(found.values[0]), found.method, found.cost)
     triplet, upper = estimated_norm(op)
-    ends = (triplet.value * (1 - max(op.shape) * _EPS), upper)
+    ends = (triplet.value * (1 - max(op.shape) * EPS), upper)
     method = "Golub-Kahan bidiagonalisation"
     cost = f"{triplet.applications} applications of a {op.shape[0]} x {op.shape[1]} map"
     return SpectralValue(triplet.value, "estimate", ends, triplet.residual, method, cost)
@@ -365,6 +360,7 @@ def values_and_tolerance(
     op: LinearMap, rtol: float | None, max_bytes: int
 ) -> tuple[SpectralValues, float]:
     """Return all singular values, and up to which of them counts as zero."""
-    relative = max(op.shape) * _EPS if rtol is None else finite_number("rtol", rtol, "1e-12")
+    relative = None if rtol is None else finite_number("rtol", rtol, "1e-12")
     values = svdvals(op, max_bytes=max_bytes)
-    return values, relative * float(values.values[0])
+    largest = float(values.values[0])
+    return values, rounding(op, largest) if relative is None else relative * largest

@@ -6,7 +6,9 @@ import os
 
 from linconv.engines import native_engine
 
-__all__ = ["threads"]
+__all__ = ["threads", "workers"]
+
+LARGE = 2**16  # samples from which a transform gains by threads
 
 
 def threads() -> int:
@@ -19,3 +21,8 @@ def threads() -> int:
         return native_engine.threads()
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(wanted) if wanted.isdigit() and int(wanted) else os.cpu_count() or 1
+
+
+def workers(samples: int) -> int:
+    """Return the number of threads for SciPy's transform of so many samples."""
+    return threads() if samples >= LARGE else 1

@@ -1,0 +1,106 @@
+"""invertibility of maps too large to decompose: bounds and estimates against dense values."""
+
+import json
+
+import numpy as np
+import pytest
+
+import linconv as lc
+from linconv.analysis import invertibility
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Take every map for one that can be neither decomposed nor factorised."""
+    monkeypatch.setattr(invertibility, "DENSE_WORK", 0.0)
+    monkeypatch.setattr(invertibility, "LU_WORK", 0.0)
+
+
+def kernel_of(kind: str, dtype: str) -> np.ndarray:
+    """A kernel that is no outer product: nearly a unit, an oblique blur, or two taps."""
+    rng = np.random.default_rng(3)
+    taps = np.arange(5) - 2
+    u, v = np.meshgrid(taps, taps)
+    kernel = {
+        "sharp": 0.02 * rng.standard_normal((5, 5)) + (u == 0) * (v == 0),
+        "blur": np.exp(-(u**2 + v**2 + 1.2 * u * v) / 3),
+        "singular": (u == -1) * (v == 0) + 1.0 * (u == 1) * (v == 1),
+    }[kind]
+    return kernel * (1 + 0.5j) if dtype == "complex128" else kernel
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("padding", ["same", "valid", "full"])
+@pytest.mark.parametrize("kind", ["sharp", "blur", "singular"])
+@pytest.mark.usefixtures("large")
+def test_verdicts_of_large_maps_are_never_wrong(kind, padding, dtype):
+    op = lc.Conv(kernel_of(kind, dtype), (16, 17), padding=padding)
+    found, values = lc.invertibility(op), np.linalg.svd(op.matrix(), compute_uv=False)
+    rank = np.linalg.matrix_rank(op.matrix())
+    true = {
+        (True, True): "exact inverse",
+        (True, False): "left inverse only",
+        (False, True): "right inverse only",
+        (False, False): "none",
+    }[rank == op.shape[1], rank == op.shape[0]]
+    assert found.method == "lobpcg"
+    assert found.verdict in (true, "undecided")
+    assert found.rank in (rank, None)
+    condition = values[0] / values[-1] if values[-1] else np.inf
+    if kind == "sharp":
+        assert (found.verdict, found.condition_kind) == (true, "estimate")
+        assert found.condition == pytest.approx(condition, rel=1e-2)
+        y = op(np.ones(op.input_shape))
+        assert np.abs(op(found.inverse(y)) - y).max() < 1e-8
+    if found.verdict == "undecided":
+        assert (found.condition_kind, found.rank, found.inverse) == ("at least", None, None)
+        assert (found.deficit, found.unreached, found.lost) == (None, None, None)
+        assert found.condition <= condition * (1 + 1e-9)
+        assert found.condition > 10
+    sided = {-1: "no left inverse, by its shape", 1: "no right inverse, by its shape", 0: "rank"}
+    assert (found.rank is not None) or sided[np.sign(op.shape[0] - op.shape[1])] in str(found)
+    assert json.loads(json.dumps(found.to_dict()))["residual"] == found.residual
+
+
+@pytest.mark.usefixtures("large")
+def test_nothing_is_kept_of_a_large_map_that_is_zero():
+    found = lc.invertibility(0.0 * lc.Conv(kernel_of("blur", "float64"), (16, 17)))
+    assert (found.verdict, found.rank, found.condition) == ("none", None, np.inf)
+
+
+def test_a_blur_of_a_large_image_gets_an_answer():
+    """By no more than a bound: 65,536 unknowns, of a kernel that is no outer product."""
+    op = lc.Conv(kernel_of("blur", "float64") / 15, (256, 256), padding="same")
+    found = lc.invertibility(op)
+    assert (found.verdict, found.condition_kind, found.method) == (
+        "undecided",
+        "at least",
+        "lobpcg",
+    )
+    assert found.condition > 100
+    assert found.residual > 0
+
+
+def test_the_condition_of_a_large_blur_is_an_estimate(monkeypatch):
+    """Whose smallest values crowd at zero, so that Lanczos gives up; small, against dense."""
+    monkeypatch.setattr("linconv.analysis.spectrum.quick", lambda op: False)
+    monkeypatch.setattr("linconv.analysis.iterative._GRAM_LIMIT", 0)
+    monkeypatch.setattr("linconv.analysis.iterative._SMALL", 2)
+    op = lc.Conv(kernel_of("blur", "float64"), (32, 30), padding="same")
+    found, smallest = lc.condition(op), lc.svdvals(op, 1, "smallest")
+    values = np.linalg.svd(op.matrix(), compute_uv=False)
+    assert (found.kind, smallest.kind) == ("estimate", "estimate")
+    assert "LOBPCG" in smallest.method
+    assert values[-1] * (1 - 1e-9) <= smallest[0] < 0.05 * values[0]
+    assert found.interval[0] <= values[0] / values[-1] <= found.interval[1]
+
+
+def test_sparse_factors_tell_the_condition(monkeypatch):
+    monkeypatch.setattr(invertibility, "DENSE_WORK", 0.0)
+    op = lc.Conv(kernel_of("sharp", "complex128"), (16, 17), padding="same")
+    found = lc.invertibility(op)
+    assert (found.verdict, found.method) == ("exact inverse", "sparse")
+    condition = np.linalg.cond(op.matrix())  # estimated from inside, at either end
+    assert 0.9 * condition < found.condition < condition * (1 + 1e-9)
+    singular = lc.invertibility(lc.Conv(kernel_of("singular", "float64"), (16, 17), padding="same"))
+    assert (singular.verdict, singular.method) in {("none", "lobpcg"), ("undecided", "lobpcg")}
