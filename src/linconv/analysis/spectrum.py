@@ -171,9 +171,9 @@ def norm(op: LinearMap) -> Any:
     SpectralValue
         Exact where `svdvals` is, for groups the maximum over the groups; but for circular maps of
         many large blocks an estimate: a singular value exact to rounding, of which screening all
-        blocks says that it is the largest. Otherwise an estimate from below, by Golub-Kahan
-        bidiagonalisation to a relative residual of 1e-6, begun at the tapered plane wave that
-        the symbol amplifies most; `norm_bounds` proves an interval. Where a kernel is a tensor or a
+        blocks says that it is the largest. Otherwise an estimate from below, by a
+        preconditioned Davidson method to a relative residual of 1e-6, begun at the wave packet
+        that the symbol amplifies most; `norm_bounds` proves an interval. Where a kernel is a tensor or a
         JAX array, a number of that kind instead, differentiable once with respect to the kernel:
         a penalty for training.
 
@@ -219,7 +219,7 @@ def norm(op: LinearMap) -> Any:
         return _exact(op, float(found.values[0]), found.method, found.cost)
     triplet, upper = estimated_norm(op)
     ends = (triplet.value * (1 - max(op.shape) * _EPS), upper)
-    method = "Golub-Kahan bidiagonalisation"
+    method = "Davidson's method, preconditioned by wave packets"
     cost = f"{triplet.applications} applications of a {op.shape[0]} x {op.shape[1]} map"
     return SpectralValue(triplet.value, "estimate", ends, triplet.residual, method, cost)
 
