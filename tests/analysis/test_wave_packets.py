@@ -61,7 +61,9 @@ def test_norm_is_that_of_the_matrix(name, transposed, rng, no_map_is_small):
     back = op.H.matvec(found.left)
     measured = np.linalg.norm(back - found.value * found.right) / found.value
     assert measured == pytest.approx(found.residual, abs=1e-13)
-    np.testing.assert_allclose(op.matvec(found.right), found.value * found.left, atol=1e-12 * expected)
+    np.testing.assert_allclose(
+        op.matvec(found.right), found.value * found.left, atol=1e-12 * expected
+    )
 
 
 @pytest.mark.parametrize("name", ["channels", "strided", "complex", "groups"])
@@ -80,7 +82,7 @@ def test_residuals_are_of_double_precision_at_any_scale(dtype, scale, rng, no_ma
     expected = scale * np.linalg.svd(unit.matrix().astype(complex), compute_uv=False)[0]
     found, _ = estimated_norm(op)
     assert found.right.dtype == np.result_type(dtype, np.float64)
-    assert found.value == pytest.approx(expected, rel=1e-6 if "64" not in dtype[-2:] else 1e-6)
+    assert found.value == pytest.approx(expected, rel=1e-6)
     assert found.residual <= 1e-6
 
 
@@ -91,6 +93,25 @@ def test_tighter_than_single_precision(rng, no_map_is_small):
 
 
 @pytest.mark.parametrize("name", ["line strided", "groups", "channels first", "volume", "complex"])
+def test_packets_that_do_not_fit_are_given_up(rng, no_map_is_small):
+    """A preconditioner of another frequency costs a few steps, and no accuracy."""
+    op = conv(rng, (3, 3, 4, 4), (24, 24, 4), padding="same")
+    begin = beginning(op)
+    limits = {"rtol": 1e-6, "most": 2000, "single": begin.single}
+    plain = largest_triplet(op, begin.start, **limits)
+    wrong = packets_around(lc.Conv(op.kernel[::-1], op.input_shape, padding="same"), ((0.9, 2.0),))
+    hindered = largest_triplet(op, begin.start, precondition=wrong.precondition, **limits)
+    assert hindered.value == pytest.approx(plain.value, rel=1e-9)
+    assert hindered.residual <= 1e-6
+    assert hindered.applications <= 2 * plain.applications + 40
+
+
+def test_nothing_has_no_norm(no_map_is_small):
+    op = lc.Conv(np.zeros((3, 3)), (6, 5))
+    found, _ = estimated_norm(op)
+    assert (found.value, found.residual) == (0.0, 0.0)
+
+
 def test_preconditioner_is_symmetric_and_positive(name, rng):
     op = MAPS[name](rng)
     packets = packets_around(op, ((0.3,) * op.geometry.ndim, (2.0,) * op.geometry.ndim))
@@ -106,7 +127,7 @@ def test_preconditioner_is_symmetric_and_positive(name, rng):
     [
         ((3, 3, 8, 8), (40, 40, 8), {}),
         ((5,), (3000,), {}),
-        ((4, 4, 4, 8), (60, 60, 4), {"stride": 2}),
+        ((3, 3, 3), (24, 24, 24), {"dilation": 2}),
     ],
 )
 def test_packets_save_most_applications(kernel, shape, options, rng):
@@ -118,4 +139,4 @@ def test_packets_save_most_applications(kernel, shape, options, rng):
     plain = largest_triplet(op, noise, **limits)
     assert helped.residual <= 1e-6
     assert helped.value == pytest.approx(plain.value, rel=1e-7)
-    assert 3 * helped.applications < plain.applications
+    assert 2 * helped.applications < plain.applications

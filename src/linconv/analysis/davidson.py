@@ -23,7 +23,7 @@ Precondition = Callable[[Array], Array]
 _SIZE, _KEEP = 8, 3  # vectors at most, and of the best ones after a restart
 _CHUNK = 512
 _STALE = 8  # steps without progress after which a precision has given what it has
-_TINY = 1e-300
+_UNFIT = 6  # steps without progress after which a preconditioner is given up
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,8 @@ def _improved(
         best, stale = (residual, 0) if residual < 0.8 * best else (best, stale + 1)
         if stale >= _STALE and residual < eps**0.5:
             break
+        if stale >= _UNFIT:
+            precondition = None
         if space.count == space.size:
             space.restart()
         wanted = rest if precondition is None else precondition(rest)

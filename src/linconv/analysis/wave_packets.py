@@ -220,7 +220,10 @@ class _Peak:
             slope = (ahead - behind) / 2
             values, vectors = np.linalg.eigh(bend, UPLO="U")
             along = vectors.T @ np.where(abs(slope) > 1e-12 * tops[0], slope, 0)
-            part = np.clip(vectors @ (along / np.maximum(values, abs(along) + 1e-300)), -1, 1)
+            uphill = np.where(along < 0, -1.0, 1.0)
+            newton = along / np.maximum(values, abs(along) + 1e-300)
+            saddle = values < -1e-9 * tops[0]
+            part = np.clip(vectors @ np.where(saddle, uphill, newton), -1, 1)
             move = np.rint(part * steps).astype(np.int64)
             self.centre = self.centre + move
             if (5 * abs(move) <= self.finest).all() and (steps <= self.finest).all():
