@@ -92,7 +92,6 @@ def test_tighter_than_single_precision(rng, no_map_is_small):
     assert found.residual <= 1e-12
 
 
-@pytest.mark.parametrize("name", ["line strided", "groups", "channels first", "volume", "complex"])
 def test_packets_that_do_not_fit_are_given_up(rng, no_map_is_small):
     """A preconditioner of another frequency costs a few steps, and no accuracy."""
     op = conv(rng, (3, 3, 4, 4), (24, 24, 4), padding="same")
@@ -112,6 +111,7 @@ def test_nothing_has_no_norm(no_map_is_small):
     assert (found.value, found.residual) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("name", ["line strided", "groups", "channels first", "volume", "complex"])
 def test_preconditioner_is_symmetric_and_positive(name, rng):
     op = MAPS[name](rng)
     packets = packets_around(op, ((0.3,) * op.geometry.ndim, (2.0,) * op.geometry.ndim))
@@ -127,7 +127,7 @@ def test_preconditioner_is_symmetric_and_positive(name, rng):
     [
         ((3, 3, 8, 8), (40, 40, 8), {}),
         ((5,), (3000,), {}),
-        ((3, 3, 3), (24, 24, 24), {"dilation": 2}),
+        ((3, 3), (80, 80), {}),
     ],
 )
 def test_packets_save_most_applications(kernel, shape, options, rng):

@@ -173,9 +173,9 @@ def norm(op: LinearMap) -> Any:
         many large blocks an estimate: a singular value exact to rounding, of which screening all
         blocks says that it is the largest. Otherwise an estimate from below, by a
         preconditioned Davidson method to a relative residual of 1e-6, begun at the wave packet
-        that the symbol amplifies most; `norm_bounds` proves an interval. Where a kernel is a tensor or a
-        JAX array, a number of that kind instead, differentiable once with respect to the kernel:
-        a penalty for training.
+        that the symbol amplifies most; `norm_bounds` proves an interval. Where a kernel is a tensor
+        or a JAX array, a number of that kind instead, differentiable once with respect to the
+        kernel: a penalty for training.
 
     Raises
     ------
