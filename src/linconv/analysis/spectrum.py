@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from linconv.analysis.circular import top_vectors
 from linconv.analysis.circular_norm import circular_norm
 from linconv.analysis.differentiable import attached, first_tensor, numpy_twin
 from linconv.analysis.iterative import estimated_norm, estimated_values
 from linconv.analysis.parts import group_parts
-from linconv.analysis.spectral_values import SpectralValue, SpectralValues
+from linconv.analysis.spectral_values import SpectralValue, SpectralValues, Vectors
 from linconv.analysis.structure import all_values, quick
 from linconv.analysis.symbol import circulant
 from linconv.arguments import choice, finite_number, integer
@@ -197,7 +198,7 @@ def norm(op: LinearMap) -> Any:
     """
     checked_map("norm", op)
     if first_tensor(op) is not None:
-        return svdvals(op, 1)[0]
+        return attached(op, _top_vectors(numpy_twin(op)), [0])[0]
     form = circulant(op)
     if form is not None:
         value, _, how, proven = circular_norm(form)
@@ -222,6 +223,20 @@ def norm(op: LinearMap) -> Any:
     method = "Davidson's method, preconditioned by wave packets"
     cost = f"{triplet.applications} applications of a {op.shape[0]} x {op.shape[1]} map"
     return SpectralValue(triplet.value, "estimate", ends, triplet.residual, method, cost)
+
+
+def _top_vectors(op: LinearMap) -> Vectors:
+    """Return the function that gives the singular vectors of the largest value, as position 0."""
+    form = circulant(op)
+    if form is not None:
+        return top_vectors(form, circular_norm(form)[1])
+    if quick(op):
+        found = svdvals(op, 1)
+        vectors: Vectors = found.vectors
+        return vectors
+    triplet, _ = estimated_norm(op)
+    pair = triplet.left.reshape(op.output_shape), triplet.right.reshape(op.input_shape)
+    return lambda _: pair
 
 
 def _exact(op: LinearMap, value: float, method: str, cost: str) -> SpectralValue:
