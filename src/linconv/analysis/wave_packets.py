@@ -40,8 +40,9 @@ class WavePackets:
     op : Conv
     group : int
         The group of channels they live in.
-    parts : array of complex64, shape (1 + axes, channels of the group, aliases)
-        The vector v, and its derivatives along every axis.
+    mixing : array, shape (channels of the group, n)
+        From waves to channels. Of a complex kernel: the vector v and its derivatives along every
+        axis, alias by alias. Of a real one: their real parts, then their imaginary parts negated.
     windows : tuple of array, one per axis, shape (2, stride, modes, size)
         Waves under sines, and under the derivatives that go with v'.
     gains : array of float32, shape (modes, ...)
@@ -50,7 +51,7 @@ class WavePackets:
 
     op: Conv
     group: int
-    parts: Array
+    mixing: Array
     windows: tuple[Array, ...]
     gains: Array
 
@@ -59,9 +60,9 @@ class WavePackets:
         modes = np.zeros(self.gains.shape, np.complex64)
         modes.flat[0] = 1
         spread = self._spread(modes)
-        real = spread.real
         if self.op.dtype.kind != "c":
-            spread = real if np.linalg.norm(real) >= np.linalg.norm(spread.imag) else spread.imag
+            other = self._spread(-1j * modes)  # the imaginary part
+            spread = max(spread, other, key=np.linalg.norm)
         return self._whole(spread)
 
     def precondition(self, rest: Array) -> Array:
@@ -71,29 +72,39 @@ class WavePackets:
         groups = groups.reshape(op.geometry.groups, -1, prod(op.geometry.input_size))
         spread = self._spread(self._modes(groups[self.group]) * self.gains)
         if op.dtype.kind != "c":
-            spread = 2 * spread.real
+            spread = 2 * spread
         better: Array = rest + self._whole(spread).reshape(-1).astype(rest.dtype, copy=False)
         return better
 
     def _spread(self, modes: Array) -> Array:
-        """Return the sum of packets, (channels of the group, samples)."""
+        """Return the sum of packets (channels of the group, samples), or its real part.
+
+        Complex where the kernel is.
+        """
         ndim = len(self.windows)
-        total: Array = np.zeros((), np.complex64)
-        for term, part in enumerate(self.parts):
+        order = [*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2)]
+        every = []
+        for term in range(1 + ndim):
             waves = modes
             for axis, windows in enumerate(self.windows):
-                table = windows[int(term == axis + 1)]
-                waves = np.tensordot(waves, table, axes=(0, 1))
-            order = [*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2)]
-            total = total + part @ waves.transpose(order).reshape(part.shape[1], -1)
-        return total
+                waves = np.tensordot(waves, windows[int(term == axis + 1)], axes=(0, 1))
+            every.append(waves.transpose(order).reshape(prod(waves.shape[::2]), -1))
+        stacked = np.concatenate(every)
+        if self.mixing.dtype.kind != "c":
+            stacked = np.concatenate([stacked.real, stacked.imag])
+        spread: Array = self.mixing @ stacked
+        return spread
 
     def _modes(self, group: Array) -> Array:
         """Return the inner products of packets with a group's array (channels, samples)."""
         g, ndim = self.op.geometry, len(self.windows)
+        stacked = self.mixing.conj().T @ group
+        if self.mixing.dtype.kind != "c":
+            real, imaginary = np.split(stacked, 2)
+            stacked = real + np.complex64(1j) * imaginary
         total: Array = np.zeros((), np.complex64)
-        for term, part in enumerate(self.parts):
-            waves = (part.conj().T @ group).reshape(*g.stride, *g.input_size)
+        for term, waves in enumerate(np.split(stacked, 1 + ndim)):
+            waves = waves.reshape(*g.stride, *g.input_size)
             for axis, windows in enumerate(self.windows):
                 table = windows[int(term == axis + 1)].conj()
                 waves = np.tensordot(waves, table, axes=((0, ndim - axis), (0, 2)))
@@ -145,8 +156,11 @@ def packets_around(op: Conv, candidates: tuple[tuple[float, ...], ...]) -> WaveP
         pair = np.stack([np.sin(phases), slopes])[:, None] * carriers
         windows.append((pair * np.sqrt(2 / (size + 1))).astype(np.complex64))
     gains = _gains(top, bends, shifts, [float(np.linalg.norm(part)) for part in parts[1:]])
-    stacked = np.stack(parts).reshape(len(parts), -1, prod(g.stride))
-    return WavePackets(op, group, stacked.astype(np.complex64), tuple(windows), gains)
+    stacked = np.stack(parts).reshape(len(parts), -1, prod(g.stride)).swapaxes(0, 1)
+    mixing = stacked.reshape(len(stacked), -1).astype(np.complex64)
+    if op.dtype.kind != "c":
+        mixing = np.concatenate([mixing.real, -mixing.imag], axis=1)
+    return WavePackets(op, group, mixing, tuple(windows), gains)
 
 
 def _in_phase(vector: Array, reference: Array) -> Array:
