@@ -220,7 +220,7 @@ def norm(op: LinearMap) -> Any:
         return _exact(op, float(found.values[0]), found.method, found.cost)
     triplet, upper = estimated_norm(op)
     ends = (triplet.value * (1 - max(op.shape) * _EPS), upper)
-    method = "Davidson's method, preconditioned by wave packets"
+    method = "Davidson's method"
     cost = f"{triplet.applications} applications of a {op.shape[0]} x {op.shape[1]} map"
     return SpectralValue(triplet.value, "estimate", ends, triplet.residual, method, cost)
 
