@@ -65,6 +65,31 @@ def test_application(figures):
     assert found["machine"]["numpy"] == np.__version__
 
 
+@pytest.mark.parametrize("race", ["circular", "zeros"])
+def test_spectrum(race, figures):
+    text, found = figures("spectrum", race, "--quick")
+    timings = {name: each["seconds"] for name, each in found[race]["timings"].items()}
+    bars = {bar["text"]: bar for bar in found[race]["bars"]}
+    if race == "circular":
+        ratio = timings["published, NumPy"] / timings["linconv"]
+        assert bars["published / linconv, all values"]["value"] == pytest.approx(ratio)
+        alone = bars["all / norm, linconv"]
+        ratio = timings["linconv"] / timings["linconv, the norm alone"]
+        assert alone["value"] == pytest.approx(ratio)
+        assert alone["met"] == (ratio >= 10)
+    else:
+        assert found[race]["residual"] <= 1e-6
+        for bar in bars.values():  # none without PyTorch
+            ratio = timings["torch, 100 iterations"] / timings["linconv"]
+            assert bar["value"] == pytest.approx(ratio)
+            assert 0.99 < found[race]["torch value"] / found[race]["value"] <= 1 + 1e-4
+    for name, bar in bars.items():
+        met = "yes" if bar["met"] else "no"
+        assert re.search(
+            rf"^{re.escape(name)} +{bar['value']:.2f} +{bar['wanted']} +{met}$", text, re.M
+        )
+
+
 def fastest(timings):
     return min(timing["seconds"] for timing in timings.values())
 

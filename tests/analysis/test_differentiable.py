@@ -44,6 +44,39 @@ def test_gradients_of_the_norm_in_torch(name):
     assert torch.autograd.gradcheck(penalty, (kernel,))
 
 
+LARGE = {
+    "screened": ((3, 3, 16, 14), (4, 6, 16), {"padding_mode": "circular"}),
+    "screened, groups": ((3, 3, 14, 32), (3, 4, 28), {"padding_mode": "circular", "groups": 2}),
+    "packets": ((3, 3, 4, 3), (10, 9, 4), {}),
+    "packets, groups": ((3, 3, 2, 6), (9, 8, 4), {"groups": 2}),
+}
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["conv", "transpose"])
+@pytest.mark.parametrize("name", LARGE)
+def test_the_norm_of_large_maps_has_the_same_gradient(name, transposed, monkeypatch):
+    """What is screened or iterated gives the derivative ``u^T dA v`` of the dense decomposition."""
+    torch = pytest.importorskip("torch", reason="kernels are its tensors")
+    shape, inputs, options = LARGE[name]
+    kernel = np.random.default_rng(3).standard_normal(shape)
+    monkeypatch.setattr("linconv.analysis.circular_norm._CHEAP", 0.0)
+    monkeypatch.setattr("linconv.analysis.structure._QUICK", 0.0)
+    monkeypatch.setattr("linconv.analysis.iterative._SMALL", 0)
+
+    def norm(values):
+        op = lc.Conv(values, inputs, padding="same", **options)
+        return lc.norm(op.T if transposed else op)
+
+    tensor = torch.tensor(kernel, requires_grad=True)
+    (found,) = torch.autograd.grad(norm(tensor), tensor)
+    op = lc.Conv(kernel, inputs, padding="same", **options)
+    u, values, vh = np.linalg.svd(op.matrix(), full_matrices=False)
+    assert float(norm(tensor.detach())) == pytest.approx(values[0], rel=1e-9)
+    image = op.as_function_of_kernel(vh[0].reshape(op.input_shape))
+    expected = image.T(u[:, 0].reshape(op.output_shape))
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-4 * abs(expected).max())
+
+
 def test_a_penalty_trains():
     torch = pytest.importorskip("torch", reason="kernels are its tensors")
     kernel = torch.tensor(_kernel(1), requires_grad=True)

@@ -13,7 +13,14 @@ from linconv.analysis.spectral_values import Vectors
 from linconv.analysis.symbol import Circulant
 from linconv.engines.arrays import Array
 
-__all__ = ["block_values", "lost_frequencies", "singular_values", "space", "vectors_of"]
+__all__ = [
+    "block_values",
+    "lost_frequencies",
+    "singular_values",
+    "space",
+    "top_vectors",
+    "vectors_of",
+]
 
 _STRETCH = (
     2**25
@@ -81,6 +88,14 @@ def vectors_of(form: Circulant, where: NDArray[np.int64]) -> Vectors:
         return sides[0], sides[1]
 
     return vectors
+
+
+def top_vectors(form: Circulant, index: tuple[int, ...]) -> Vectors:
+    """Return the function that computes the singular vectors of a frequency's largest value."""
+    tops = _values(form.blocks_at(np.array([index]))[0])[..., 0]
+    shape = (*form.domain.kept, form.domain.groups, min(form.block_shape))
+    where = np.ravel_multi_index((*index, int(tops.argmax()), 0), shape)
+    return vectors_of(form, np.array([where]))
 
 
 def decompose(form: Circulant, orbit: Orbit, *, full: bool) -> tuple[Array, Array, Array]:

@@ -2,53 +2,115 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 import numpy as np
 import scipy
 
-from linconv.analysis.bidiagonal import Triplet, largest_triplet
-from linconv.analysis.plane_wave import tapered_wave
+from linconv.analysis.davidson import Precondition, Triplet, largest_triplet, of_adjoint
 from linconv.analysis.smallest import smallest_vectors
 from linconv.analysis.supremum import symbol_supremum
+from linconv.analysis.wave_packets import packets_around
 from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array
 from linconv.linear_map import LinearMap
 
-__all__ = ["estimated_norm", "estimated_values", "start_vector"]
+__all__ = ["estimated_norm", "estimated_values"]
 
 _RTOL = 1e-6
 _MOST = 4000
-_SMALL = 300  # restarts of the search for the smallest
+_RESTARTS = 300  # of the search for the smallest
+_SMALL = 1000  # samples for which random vectors are as good a start as any
 _GRAM_LIMIT = 4_000_000  # stored entries of a Gram matrix that is still factorised
 
 
-def start_vector(op: LinearMap) -> tuple[Array, float]:
-    """Return where to start from, shape input_shape, and an upper bound of the norm, maybe inf.
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """Where an iteration for the largest values starts, and what helps it.
 
-    For a convolution the tapered plane wave that its symbol amplifies most; otherwise a fixed
-    random array.
+    Attributes
+    ----------
+    start : array, shape input_shape
+        For a convolution the wave packet that its symbol amplifies most, with a little noise;
+        otherwise, and for small inputs, noise.
+    upper : float
+        An upper bound of the norm, where it came along; otherwise inf.
+    single : LinearMap or None
+        A multiple of the map that keeps arrays of single precision.
+    precondition : callable or None
     """
-    conv = op.T.conj() if isinstance(op, ConvTranspose) else op
-    if isinstance(conv, Conv) and np.any(conv.kernel):
-        kernel = conv.layout.kernels_first(conv.kernel)
-        found = symbol_supremum(kernel, conv.geometry, spare=1.15)
-        wave = tapered_wave(conv, found.angles)
-        zeros = all(mode == "zeros" for mode in conv.geometry.padding_mode)
-        if isinstance(op, ConvTranspose):
-            wave = conv(wave)
-        if np.linalg.norm(wave) > 0:
-            noise = np.random.default_rng(0).standard_normal(op.input_shape)
-            noise *= 0.03 * np.linalg.norm(wave) / np.linalg.norm(noise)
-            return wave + noise, found.upper if zeros else inf
-    return np.random.default_rng(0).standard_normal(op.input_shape), inf
+
+    start: Array
+    upper: float
+    single: LinearMap | None
+    precondition: Precondition | None
 
 
-def estimated_norm(op: LinearMap) -> tuple[Triplet, float]:
-    """Return the largest singular triplet, and an upper bound of the norm, maybe inf."""
-    start, upper = start_vector(op)
-    return largest_triplet(op, start, rtol=_RTOL, most=_MOST), upper
+def beginning(op: LinearMap) -> Beginning:
+    """Return where to start from for a map that is no `ConvTranspose`."""
+    noise = np.random.default_rng(0).standard_normal(op.input_shape)
+    if noise.size < _SMALL:
+        return Beginning(noise, inf, None, None)
+    single = _single(op)
+    if not isinstance(op, Conv) or not np.any(op.kernel):
+        return Beginning(noise, inf, single, None)
+    kernel = op.layout.kernels_first(op.kernel)
+    found = symbol_supremum(kernel, op.geometry, spare=1.15)
+    packets = packets_around(op, found.peaks)
+    wave = packets.first()
+    length = float(np.linalg.norm(wave))
+    if not length > 0:
+        return Beginning(noise, inf, single, None)
+    zeros = all(mode == "zeros" for mode in op.geometry.padding_mode)
+    noise *= min(1, 300 / noise.size) / np.linalg.norm(noise)
+    start = wave / length + noise
+    return Beginning(start, found.upper if zeros else inf, single, packets.precondition)
+
+
+def _single(op: LinearMap) -> LinearMap | None:
+    """Return a multiple of a map that keeps arrays of single precision, or None."""
+    if op.dtype in (np.float32, np.complex64):
+        return op
+    if not isinstance(op, Conv):
+        return None
+    peak = float(np.abs(op.kernel).max())
+    if not 0 < peak < inf:
+        return None
+    narrow = np.complex64 if op.dtype.kind == "c" else np.float32
+    return Conv.of((op.kernel / peak).astype(narrow), op.layout, op.geometry)
+
+
+def estimated_norm(op: LinearMap, rtol: float = _RTOL, most: int = _MOST) -> tuple[Triplet, float]:
+    """Return the largest singular triplet, and an upper bound of the norm, maybe inf.
+
+    Parameters
+    ----------
+    op : LinearMap
+    rtol : float
+        For the residual.
+    most : int
+        Largest number of applications.
+    """
+    shorter = not isinstance(op, Conv) and op.shape[0] < op.shape[1]
+    if isinstance(op, ConvTranspose) or shorter:
+        found, upper = _estimated(op.T.conj(), rtol, most - 2)
+        return of_adjoint(op, found), upper
+    return _estimated(op, rtol, most)
+
+
+def _estimated(op: LinearMap, rtol: float, most: int) -> tuple[Triplet, float]:
+    begin = beginning(op)
+    found = largest_triplet(
+        op,
+        begin.start,
+        rtol=rtol,
+        most=most,
+        single=begin.single,
+        precondition=begin.precondition,
+    )
+    return found, begin.upper
 
 
 def estimated_values(op: LinearMap, k: int, which: str) -> tuple[Array, Array, Array, Array, str]:
@@ -62,11 +124,12 @@ def estimated_values(op: LinearMap, k: int, which: str) -> tuple[Array, Array, A
     method : str
     """
     if which == "largest":
-        start, _ = start_vector(op)
         dtype = np.result_type(op.dtype, np.float64)
-        start = start.reshape(-1).astype(dtype)
-        if op.shape[0] < op.shape[1]:
-            start = op.matvec(start)
+        turned = isinstance(op, ConvTranspose)
+        begin = beginning(op.T.conj() if turned else op)
+        start = begin.start.reshape(-1).astype(dtype)
+        if turned != (op.shape[0] < op.shape[1]):  # ARPACK works on the shorter side
+            start = op.rmatvec(start) if turned else op.matvec(start)
         solver = scipy.sparse.linalg.svds
         _, _, vh = solver(_doubled(op), k=k, which="LM", v0=start, tol=1e-9, solver="arpack")
         return (*_ritz(op, vh.conj().T, None), "implicitly restarted Lanczos (ARPACK)")
@@ -114,7 +177,7 @@ def _smallest_vectors(op: LinearMap, k: int, scale: float) -> tuple[Array, str]:
     )
     try:
         _, vectors = scipy.sparse.linalg.eigsh(
-            gram, k=k, which="SA", v0=start[:, 0], maxiter=_SMALL
+            gram, k=k, which="SA", v0=start[:, 0], maxiter=_RESTARTS
         )
     except scipy.sparse.linalg.ArpackNoConvergence:  # values that crowd at zero
         return smallest_vectors(op, max(k, 4))[:, :k], "LOBPCG, preconditioned"

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from linconv.analysis.bidiagonal import largest_triplet
 from linconv.analysis.circular_norm import circular_norm
-from linconv.analysis.iterative import start_vector
+from linconv.analysis.iterative import estimated_norm
 from linconv.analysis.spectral_values import SpectralValue
 from linconv.analysis.spectrum import checked_map
 from linconv.analysis.supremum import symbol_supremum
@@ -63,7 +62,7 @@ def norm_bounds(op: LinearMap) -> SpectralValue:
     padding modes: the norm of ``S C`` times that of the padding P, whose square is the largest
     number of padded samples that copy one sample. Circular maps: their blocks. Products and
     sums: products and sums of bounds. Lower bound: ``‖A v‖ / ‖v‖`` of an explicit vector v, after
-    a few Golub-Kahan steps from a tapered plane wave. Rounding is included in both.
+    some steps of Davidson's method. Rounding is included in both.
 
     Examples
     --------
@@ -137,8 +136,7 @@ def _copies(geometry: Geometry) -> int:
 
 def _lower(op: LinearMap) -> float:
     """Return ``‖A v‖ / ‖v‖`` of a good vector, less what rounding may have added."""
-    start, _ = start_vector(op)
-    found = largest_triplet(op, start, rtol=1e-5, most=_STEPS, basis=_STEPS // 4)
+    found, _ = estimated_norm(op, rtol=1e-5, most=_STEPS)
     if found.value == 0:
         return 0.0
     right = found.right.reshape(op.input_shape)

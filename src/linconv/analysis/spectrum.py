@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from linconv.analysis.circular import top_vectors
 from linconv.analysis.circular_norm import circular_norm
 from linconv.analysis.differentiable import attached, first_tensor, numpy_twin
 from linconv.analysis.direct import EPS, rounding
 from linconv.analysis.iterative import estimated_norm, estimated_values
 from linconv.analysis.parts import group_parts
-from linconv.analysis.spectral_values import SpectralValue, SpectralValues
+from linconv.analysis.spectral_values import SpectralValue, SpectralValues, Vectors
 from linconv.analysis.structure import all_values, quick
 from linconv.analysis.symbol import circulant
 from linconv.arguments import choice, finite_number, integer
@@ -166,11 +167,11 @@ def norm(op: LinearMap) -> Any:
     SpectralValue
         Exact where `svdvals` is, for groups the maximum over the groups; but for circular maps of
         many large blocks an estimate: a singular value exact to rounding, of which screening all
-        blocks says that it is the largest. Otherwise an estimate from below, by Golub-Kahan
-        bidiagonalisation to a relative residual of 1e-6, begun at the tapered plane wave that
-        the symbol amplifies most; `norm_bounds` proves an interval. Where a kernel is a tensor or a
-        JAX array, a number of that kind instead, differentiable once with respect to the kernel:
-        a penalty for training.
+        blocks says that it is the largest. Otherwise an estimate from below, by a
+        preconditioned Davidson method to a relative residual of 1e-6, begun at the wave packet
+        that the symbol amplifies most; `norm_bounds` proves an interval. Where a kernel is a tensor
+        or a JAX array, a number of that kind instead, differentiable once with respect to the
+        kernel: a penalty for training.
 
     Raises
     ------
@@ -192,7 +193,7 @@ def norm(op: LinearMap) -> Any:
     """
     checked_map("norm", op)
     if first_tensor(op) is not None:
-        return svdvals(op, 1)[0]
+        return attached(op, _top_vectors(numpy_twin(op)), [0])[0]
     form = circulant(op)
     if form is not None:
         value, _, how, proven = circular_norm(form)
@@ -214,9 +215,23 @@ def norm(op: LinearMap) -> Any:
         return _exact(op, float(found.values[0]), found.method, found.cost)
     triplet, upper = estimated_norm(op)
     ends = (triplet.value * (1 - max(op.shape) * EPS), upper)
-    method = "Golub-Kahan bidiagonalisation"
+    method = "Davidson's method"
     cost = f"{triplet.applications} applications of a {op.shape[0]} x {op.shape[1]} map"
     return SpectralValue(triplet.value, "estimate", ends, triplet.residual, method, cost)
+
+
+def _top_vectors(op: LinearMap) -> Vectors:
+    """Return the function that gives the singular vectors of the largest value, as position 0."""
+    form = circulant(op)
+    if form is not None:
+        return top_vectors(form, circular_norm(form)[1])
+    if quick(op):
+        found = svdvals(op, 1)
+        vectors: Vectors = found.vectors
+        return vectors
+    triplet, _ = estimated_norm(op)
+    pair = triplet.left.reshape(op.output_shape), triplet.right.reshape(op.input_shape)
+    return lambda _: pair
 
 
 def _exact(op: LinearMap, value: float, method: str, cost: str) -> SpectralValue:

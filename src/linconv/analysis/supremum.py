@@ -28,6 +28,7 @@ from linconv.geometry import Geometry
 __all__ = ["Supremum", "proof_grid", "symbol_supremum"]
 
 _STRETCH = 2**25
+_PEAKS, _LOOKED_AT = 3, 64
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -39,15 +40,16 @@ class Supremum:
     ----------
     lower, upper : float
         Attained on the grid, and proven everywhere, rounding included.
-    angles : tuple of float
-        Where the lower bound is attained: radians per output sample, per axis.
+    peaks : tuple of tuple of float
+        Points of the grid, radians per output sample and axis: where the lower bound is attained,
+        then the next best, no two of them neighbours.
     blocks : int
         Number of blocks that were decomposed.
     """
 
     lower: float
     upper: float
-    angles: tuple[float, ...]
+    peaks: tuple[tuple[float, ...], ...]
     blocks: int
 
 
@@ -84,16 +86,25 @@ def symbol_supremum(kernel: Array, geometry: Geometry, spare: float = 1.006) -> 
     g = geometry
     size = (g.out_channels // g.groups) * (g.in_channels // g.groups) * prod(g.stride) * g.groups
     step = max(1, _STRETCH // (16 * size * prod(len(k) for k in kept[1:])))
-    best, angles = -1.0, (0.0,) * g.ndim
+    stretches = []
     for first in range(0, len(kept[0]), step):
         places = [kept[0][first : first + step], *kept[1:]]
         blocks = convolution_blocks(kernel, g, grid, places, True, (1,) * g.ndim)
-        tops = np.linalg.svd(blocks, compute_uv=False)[..., 0].max(axis=-1)
-        where = np.unravel_index(int(tops.argmax()), tops.shape)
-        if tops[where] > best:
-            best = float(tops[where])
-            indices = [int(place[i]) for place, i in zip(places, where, strict=True)]
-            angles = tuple(2 * pi * i / n for i, n in zip(indices, grid, strict=True))
+        stretches.append(np.linalg.svd(blocks, compute_uv=False)[..., 0].max(axis=-1))
+    tops = np.concatenate(stretches)
+    best = float(tops.max())
     margin = 1 + 64 * _EPS * max(g.out_channels, g.in_channels * prod(g.stride))
     count = prod(len(k) for k in kept) * g.groups
-    return Supremum(best / margin, best * factor * margin, angles, count)
+    return Supremum(best / margin, best * factor * margin, _peaks(tops, grid), count)
+
+
+def _peaks(tops: Array, grid: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
+    """Return the angles of the highest points of a grid, no two of them neighbours."""
+    places = np.stack(np.unravel_index(np.argsort(-tops, axis=None)[:_LOOKED_AT], tops.shape), 1)
+    chosen: list[Array] = []
+    for place in places:
+        apart = [abs(place - other) for other in chosen]
+        if all((np.minimum(d, np.asarray(grid) - d) > 1).any() for d in apart):
+            chosen.append(place)
+    turns = np.asarray(chosen[:_PEAKS]) / np.asarray(grid)
+    return tuple(tuple(float(2 * pi * turn) for turn in point) for point in turns)
