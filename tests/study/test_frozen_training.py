@@ -333,7 +333,7 @@ def test_a_real_ctrl_c_leaves_a_report_of_what_there_is(files, tmp_path):
             if "model A1, epoch 2 of" in line:
                 process.send_signal(signal.SIGINT)
                 break
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=180)
     finally:
         process.kill()
     assert process.returncode == 0, errors
