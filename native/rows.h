@@ -1,6 +1,7 @@
 // Rows: vectors across the last axis. Lines of the input are first copied, a band at a time, into a
 // cache-sized buffer: zeros around, every stride-th sample side by side; from there on every tap is
-// a contiguous load. Any layout; at home with few channels, large kernels and depthwise layers.
+// a contiguous load. Any layout; at home with few channels, large kernels and depthwise layers. With
+// one output channel and stride 1, lines.h does the same with less copying.
 #pragma once
 
 #include "lattice.h"

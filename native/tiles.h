@@ -165,9 +165,9 @@ inline INLINE void shared_kernel(Vector<T> (&sum)[SHARED][V], const T* x, Index 
     }
     const T* const last = end - taps;
     const Index below = lines * line;
-#define ENDS(FIRST)                                                                        \
+#define ENDS(FIRST)                                                                    \
     shared_ends<T, V, FIRST, TAPS>(sum, x, below, vector, along, taps, weights, last); \
-    x += line;                                                                             \
+    x += line;                                                                         \
     weights += taps;
     ENDS(1)
     ENDS(2)
