@@ -7,7 +7,7 @@ import linconv as lc
 from linconv.analysis import iterative
 from linconv.analysis.davidson import largest_triplet
 from linconv.analysis.iterative import beginning, estimated_norm, estimated_values
-from linconv.analysis.wave_packets import packets_around
+from linconv.analysis.wave_packets import WavePackets, packets_around
 
 
 def conv(rng, kernel, shape, **options):
@@ -140,3 +140,41 @@ def test_packets_save_most_applications(kernel, shape, options, rng):
     assert helped.residual <= 1e-6
     assert helped.value == pytest.approx(plain.value, rel=1e-7)
     assert 2 * helped.applications < plain.applications
+
+
+def two_peaks(second, angle=1.0):
+    """Return a kernel whose symbol peaks at 1 and, `second` times as high, two radians further."""
+    taps = np.arange(-12, 13)
+    window = np.hanning(27)[1:-1] / 13
+    return 2 * window * (np.cos(angle * taps) + second * np.cos((angle + 1) * taps))
+
+
+def packets_of(kernel):
+    return beginning(lc.Conv(kernel, (4000,), padding="same")).precondition.__self__
+
+
+def test_peaks_nearly_as_high_have_packets_of_their_own():
+    assert len(packets_of(two_peaks(0.995)).peaks) == 2
+    assert len(packets_of(two_peaks(0.9)).peaks) == 1
+
+
+def test_packets_of_all_high_peaks_save_applications():
+    kernel = np.random.default_rng(0).standard_normal((64, 64, 3, 3)).astype(np.float32)
+    op = lc.Conv(kernel, (64, 32, 32), padding="same", data_format="channels_first")
+    begin = beginning(op)
+    limits = {"rtol": 1e-6, "most": 2000, "single": begin.single}
+    both = largest_triplet(op, begin.start, precondition=begin.precondition, **limits)
+    packets = begin.precondition.__self__
+    one = WavePackets(op, packets.peaks[:1])
+    alone = largest_triplet(op, begin.start, precondition=one.precondition, **limits)
+    assert len(packets.peaks) == 2
+    assert both.residual <= 1e-6
+    assert both.value == pytest.approx(alone.value, rel=1e-7)
+    assert both.applications < 0.8 * alone.applications
+
+
+def test_a_mirrored_frequency_is_the_same_peak():
+    op = lc.Conv(two_peaks(0.9), (4000,), padding="same")
+    assert len(packets_around(op, ((1.0,), (-1.0,), (1.001,))).peaks) == 1
+    turned = lc.Conv(two_peaks(0.9) * np.exp(0.0j), (4000,), padding="same")
+    assert len(packets_around(turned, ((1.0,), (-1.0,))).peaks) == 2

@@ -19,6 +19,7 @@ _STEPS, _SEED_STEPS = 4, 12
 _MARGIN = 0.004
 _BATCH = 8
 _STRETCH = 2**26  # bytes of blocks at once
+_STRIP = 2**11  # numbers of a strip of a block
 
 
 def circular_norm(
@@ -113,7 +114,14 @@ def _seeds(form: Circulant) -> Array:
 
 
 def _times(blocks: Array, vectors: Array) -> Array:
-    return np.asarray((blocks @ vectors[..., None])[..., 0])
+    """Return every block (..., rows, columns) times its vector, by strips of rows.
+
+    Products as small as a strip's wake no threads of a BLAS: see stretches.py.
+    """
+    strip = max(1, _STRIP // blocks.shape[-1])
+    firsts = range(0, blocks.shape[-2], strip)
+    parts = [blocks[..., i : i + strip, :] @ vectors[..., None] for i in firsts]
+    return np.concatenate(parts, axis=-2)[..., 0]
 
 
 def _bidiagonalised(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from linconv.analysis.stretches import combined, inner, length
 from linconv.engines.arrays import Array
 from linconv.linear_map import LinearMap
 
@@ -21,9 +22,10 @@ __all__ = ["Precondition", "Triplet", "largest_triplet", "of_adjoint"]
 Precondition = Callable[[Array], Array]
 
 _SIZE, _KEEP = 8, 3  # vectors at most, and of the best ones after a restart
-_CHUNK = 512
+_HELPED = 4, 1  # the same with a preconditioner that helps: more vectors save next to no steps
 _STALE = 8  # steps without progress after which a precision has given what it has
-_UNFIT = 6  # steps without progress after which a preconditioner is given up
+_CROWDED = 2  # steps without progress after which more vectors are kept
+_UNFIT = 8  # steps without progress after which a preconditioner is given up
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ def largest_triplet(
     single: LinearMap | None = None,
     precondition: Precondition | None = None,
 ) -> Triplet:
-    """Return the largest singular triplet from a start vector, until its residual is small.
+    """Return the largest singular triplet from some start vectors, until its residual is small.
 
     Parameters
     ----------
     op : LinearMap
-    start : array, shape input_shape
-        Not zero.
+    start : array, shape input_shape or (n, *input_shape)
+        None of them zero, the best first.
     rtol : float
         For the residual.
     most : int
@@ -77,7 +79,7 @@ def largest_triplet(
         distance.
     """
     wide = np.dtype(np.result_type(op.dtype, np.float64))
-    vectors = start.reshape(1, -1).astype(wide)
+    vectors = start.reshape(-1, op.shape[1]).astype(wide)
     used = 0
     if single is not None:
         narrow = np.dtype(np.complex64 if wide.kind == "c" else np.float32)
@@ -99,16 +101,16 @@ def of_adjoint(op: LinearMap, found: Triplet) -> Triplet:
 
 def _measured(op: LinearMap, right: Array, applications: int) -> Triplet:
     """Return the triplet of a right vector, its value and residual in double precision."""
-    right = right / np.linalg.norm(right)
+    right = right / length(right)
     image = op(right.reshape(op.input_shape)).reshape(-1)
     peak = float(np.abs(image).max())
     if peak == 0:
         return Triplet(0.0, image, right, 0.0, applications + 1)
     image /= peak
-    length = float(np.linalg.norm(image))
-    left, value = image / length, length * peak
+    gain = length(image)
+    left, value = image / gain, gain * peak
     back = op.H(left.reshape(op.output_shape)).reshape(-1)
-    residual = float(np.linalg.norm(back / value - right))
+    residual = length(back / value - right)
     return Triplet(value, left, right, residual, applications + 2)
 
 
@@ -135,16 +137,17 @@ def _improved(
     best, stale, eps = np.inf, 0, float(np.finfo(dtype).eps)
     while space.count and space.largest > 0:
         rest = space.rest()
-        residual = float(np.linalg.norm(rest)) / space.largest
+        residual = length(rest) / space.largest
         if residual <= max(0.95 * rtol, 4 * eps) or space.applications + 4 > most:
             break
         best, stale = (residual, 0) if residual < 0.8 * best else (best, stale + 1)
-        if stale >= _STALE and residual < eps**0.5:
+        if stale >= (_STALE if residual < eps**0.75 else 3 * _STALE) and residual < eps**0.5:
             break
         if stale >= _UNFIT:
             precondition = None
-        if space.count == space.size:
-            space.restart()
+        most_rows, keep = _HELPED if precondition and stale < _CROWDED else (_SIZE, _KEEP)
+        if space.count >= min(most_rows, space.size):
+            space.restart(keep)
         wanted = rest if precondition is None else precondition(rest)
         if not space.add(wanted) and not space.add(rest):
             break
@@ -170,19 +173,20 @@ class _Space:
         j = self.count
         if j == self.size:
             return False
-        least = 1e2 * float(np.finfo(vector.dtype).eps)
-        length = first = _length(vector)
+        row, least = self.rows[j], 1e2 * float(np.finfo(vector.dtype).eps)
+        row[:] = vector
+        left = first = length(row)
         for _ in range(2 if j else 0):
-            parts = _products(self.rows[:j], vector).astype(vector.dtype)
-            vector = vector - parts @ self.rows[:j]
-            before, length = length, _length(vector)
-            if length > 0.5 * before:
+            parts = inner(self.rows[:j], row).astype(row.dtype)
+            row -= combined(parts[None], self.rows[:j])[0]
+            before, left = left, length(row)
+            if left > 0.5 * before:
                 break
-        if not length > least * first:
+        if not left > least * first:
             return False
-        np.divide(vector, length, out=self.rows[j])
-        self.images[j] = self._image(self.rows[j])
-        column = _products(self.rows[: j + 1], self.images[j])
+        row /= row.dtype.type(left)
+        self._enter_image(row, self.images[j])
+        column = inner(self.rows[: j + 1], self.images[j])
         if not np.isfinite(column).all():  # beyond the range of single precision
             return False
         self.small[: j + 1, j], self.small[j, : j + 1] = column, column.conj()
@@ -192,33 +196,35 @@ class _Space:
         self.largest, self.vectors = float(values[-1]), vectors
         return True
 
-    def _image(self, row: Array) -> Array:
+    def _enter_image(self, row: Array, to: Array) -> None:
         image = self.op(row.reshape(self.op.input_shape))
         self.applications += 1
         self.scale = self.scale or float(np.abs(image).max())
         if self.scale == 0:
-            return np.zeros_like(row)
+            to[:] = 0
+            return
         self.applications += 1
+        part = image.dtype.type(1 / self.scale)
         with np.errstate(over="ignore", invalid="ignore"):
-            back: Array = self.adjoint(image / image.dtype.type(self.scale)).reshape(-1)
-            back /= back.dtype.type(self.scale)
-        return back
+            back = self.adjoint(image * part)
+            np.multiply(back.reshape(-1), part, out=to)
 
     def rest(self) -> Array:
         """Return the image of the best vector, less the vector times its value."""
-        j, best = self.count, self.best.astype(self.rows.dtype)
+        j, best = self.count, self.best.astype(self.rows.dtype)[None]
         shift = self.rows.dtype.type(self.largest)
-        rest: Array = best @ self.images[:j] - (shift * best) @ self.rows[:j]
+        rest: Array = combined(best, self.images[:j])[0]
+        rest -= combined(shift * best, self.rows[:j])[0]
         return rest
 
-    def restart(self) -> None:
+    def restart(self, keep: int) -> None:
         """Keep the best vectors, and the best one of the step before."""
-        chosen = np.column_stack([self.vectors[:, : -_KEEP - 1 : -1], self._padded()])
+        chosen = np.column_stack([self.vectors[:, : -keep - 1 : -1], self._padded()])
         orthonormal, _ = np.linalg.qr(chosen)
         j, k = self.count, orthonormal.shape[1]
         narrow = orthonormal.T.astype(self.rows.dtype)
-        self.rows[:k] = narrow @ self.rows[:j]
-        self.images[:k] = narrow @ self.images[:j]
+        self.rows[:k] = combined(narrow, self.rows[:j])
+        self.images[:k] = combined(narrow, self.images[:j])
         self.small[:k, :k] = orthonormal.conj().T @ self.small[:j, :j] @ orthonormal
         self.count = k
         self.best = np.zeros(k, self.small.dtype)
@@ -227,32 +233,9 @@ class _Space:
     def last_two(self) -> Array:
         """Return the best vector and that of the step before, shape (2, columns)."""
         both = np.stack([self.best, self._padded()]).astype(self.rows.dtype)
-        found: Array = both @ self.rows[: self.count]
-        return found
+        return combined(both, self.rows[: self.count])
 
     def _padded(self) -> Array:
         padded = np.zeros(self.count, self.small.dtype)
         padded[: len(self.before)] = self.before
         return padded
-
-
-def _products(rows: Array, vector: Array) -> Array:
-    """Return the inner products of rows with a vector, summed in double precision.
-
-    Sums of many products in single precision err by more than the singular vector may: stretch by
-    stretch they do not.
-    """
-    if vector.dtype.itemsize == np.result_type(vector.dtype, np.float64).itemsize:
-        exact: Array = rows.conj() @ vector
-        return exact
-    cut = vector.size - vector.size % _CHUNK
-    stretches = rows[:, :cut].reshape(len(rows), -1, _CHUNK).swapaxes(0, 1).conj()
-    parts = stretches @ vector[:cut].reshape(-1, _CHUNK, 1)
-    wide = np.result_type(vector.dtype, np.float64)
-    sums: Array = parts[..., 0].sum(axis=0, dtype=wide)
-    sums += rows[:, cut:].conj() @ vector[cut:]
-    return sums
-
-
-def _length(vector: Array) -> float:
-    return float(np.sqrt(_products(vector[None], vector)[0].real))

@@ -11,6 +11,7 @@ import scipy
 
 from linconv.analysis.davidson import Precondition, Triplet, largest_triplet, of_adjoint
 from linconv.analysis.smallest import smallest_vectors
+from linconv.analysis.stretches import length
 from linconv.analysis.supremum import symbol_supremum
 from linconv.analysis.wave_packets import packets_around
 from linconv.convolution import Conv, ConvTranspose
@@ -32,8 +33,8 @@ class Beginning:
 
     Attributes
     ----------
-    start : array, shape input_shape
-        For a convolution the wave packet that its symbol amplifies most, with a little noise;
+    start : array, shape (n, *input_shape)
+        For a convolution the wave packets that its symbol amplifies most, with a little noise;
         otherwise, and for small inputs, noise.
     upper : float
         An upper bound of the norm, where it came along; otherwise inf.
@@ -50,7 +51,7 @@ class Beginning:
 
 def beginning(op: LinearMap) -> Beginning:
     """Return where to start from for a map that is no `ConvTranspose`."""
-    noise = np.random.default_rng(0).standard_normal(op.input_shape)
+    noise = np.random.default_rng(0).standard_normal((1, *op.input_shape))
     if noise.size < _SMALL:
         return Beginning(noise, inf, None, None)
     single = _single(op)
@@ -59,13 +60,12 @@ def beginning(op: LinearMap) -> Beginning:
     kernel = op.layout.kernels_first(op.kernel)
     found = symbol_supremum(kernel, op.geometry, spare=1.15)
     packets = packets_around(op, found.peaks)
-    wave = packets.first()
-    length = float(np.linalg.norm(wave))
-    if not length > 0:
+    start = packets.lowest()
+    if not len(start):
         return Beginning(noise, inf, single, None)
     zeros = all(mode == "zeros" for mode in op.geometry.padding_mode)
-    noise *= min(1, 300 / noise.size) / np.linalg.norm(noise)
-    start = wave / length + noise
+    noise *= min(1, 300 / noise.size) / length(noise.ravel())
+    start = np.concatenate([start[:1] + noise, start[1:]])
     return Beginning(start, found.upper if zeros else inf, single, packets.precondition)
 
 
@@ -127,7 +127,7 @@ def estimated_values(op: LinearMap, k: int, which: str) -> tuple[Array, Array, A
         dtype = np.result_type(op.dtype, np.float64)
         turned = isinstance(op, ConvTranspose)
         begin = beginning(op.T.conj() if turned else op)
-        start = begin.start.reshape(-1).astype(dtype)
+        start = begin.start[0].reshape(-1).astype(dtype)
         if turned != (op.shape[0] < op.shape[1]):  # ARPACK works on the shorter side
             start = op.rmatvec(start) if turned else op.matvec(start)
         solver = scipy.sparse.linalg.svds

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linconv.analysis.stretches import combined
 from linconv.engines.arrays import Array
 from linconv.geometry import Geometry
 
 __all__ = ["convolution_blocks", "kernel_symbol", "plane_waves", "tap_positions"]
+
+_SHORT = 2**24  # multiplications of a product that is not worth waking the threads of a BLAS for
 
 
 def tap_positions(taps: int, dilation: int, low: int) -> NDArray[np.int64]:
@@ -55,14 +58,15 @@ def kernel_symbol(kernel: Array, waves: Sequence[Array]) -> Array:
     before: tuple[int, ...] = ()
     for wave in waves:
         summed = np.ascontiguousarray(summed).reshape(prod(before), wave.shape[1], -1)
+        product = combined if len(wave) * summed.size < _SHORT else np.matmul
         if np.isrealobj(summed):  # two real products cost half of a complex one
             parts = np.concatenate([wave.real, wave.imag])
-            both = parts @ summed
+            both = product(parts, summed)
             half = len(wave)
             summed = np.empty((len(both), half, both.shape[2]), wave.dtype)
             summed.real, summed.imag = both[:, :half], both[:, half:]
         else:
-            summed = wave @ summed
+            summed = product(wave, summed)
         before = (*before, len(wave))
     symbol: Array = summed.reshape(*before, *channels)
     return symbol
