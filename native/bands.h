@@ -47,21 +47,27 @@ inline bool neighbouring(const Axis& axis, Index least_taps) {
 
 // How the output is cut: parts of each axis, and how many channels are packed at once.
 struct Bands {
-    Index unit[AXES];  // a band begins at a multiple of it
+    Index unit[AXES];     // a band begins at a multiple of it
+    bool joined[AXES] = {};  // whether what is left of a unit goes with the one before it
     Index parts[AXES];
     Index longest[AXES];
     Index channels;
 
     Index count() const { return parts[0] * parts[1] * parts[2]; }
     void cut(const Span* span, int axis, Index size) {
-        const Index units = ceil_div(span[axis].outputs, unit[axis]);
-        parts[axis] = ceil_div(units, larger(1, size / unit[axis]));
-        longest[axis] = smaller(span[axis].outputs, ceil_div(units, parts[axis]) * unit[axis]);
+        const Index outputs = span[axis].outputs, all = units(span, axis);
+        parts[axis] = ceil_div(all, larger(1, size / unit[axis]));
+        const Index left = joined[axis] ? outputs % unit[axis] : 0;
+        longest[axis] = smaller(outputs, ceil_div(all, parts[axis]) * unit[axis] + left);
     }
     Part stretch(const Span* span, int axis, Index i) const {
+        const Part some = part(units(span, axis), parts[axis], i);
+        const Index last = i + 1 < parts[axis] ? some.last * unit[axis] : span[axis].outputs;
+        return {some.first * unit[axis], last};
+    }
+    Index units(const Span* span, int axis) const {
         const Index outputs = span[axis].outputs;
-        const Part units = part(ceil_div(outputs, unit[axis]), parts[axis], i);
-        return {units.first * unit[axis], smaller(outputs, units.last * unit[axis])};
+        return joined[axis] ? larger(1, outputs / unit[axis]) : ceil_div(outputs, unit[axis]);
     }
 };
 
@@ -69,11 +75,12 @@ struct Bands {
 // together, at least), and then as many channels. `line_bytes(width)` is a packed line's size.
 template <class LineBytes>
 Bands cut_bands(const Span* span, Index channels, Index width, Index vector, Index lines,
-                LineBytes line_bytes) {
+                LineBytes line_bytes, bool joined = false) {
     Bands bands;
     bands.unit[0] = 1;
     bands.unit[1] = lines;
     bands.unit[2] = vector;
+    for (bool& each : bands.joined) each = joined;
     bands.cut(span, 2, width);
     const Index line = line_bytes(bands.longest[2]);
     // Lines and planes in the shape that packs the fewest samples per output sample.

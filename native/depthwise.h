@@ -11,8 +11,8 @@ namespace linconv::LINCONV_TARGET {
 template <class T>
 class Depthwise : public Lattice<T> {
     static constexpr int L = Lanes<T>::count;
-    static constexpr Index LINES = 8;                           // of a task
-    static constexpr double STREAMED_BYTES = double(8 << 20);  // of a result, at least
+    static constexpr Index LINES = 64;        // of a task
+    static constexpr double STREAMED = 0.25;  // of the last cache: a result, at least
 
     using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::combinations_;
 
@@ -64,11 +64,14 @@ public:
     void run(Index task, char*) const {
         const Index image = task / parts_;
         const Part lines = part(lines_, parts_, task % parts_);
-        for (Index i = lines.first; i < lines.last; ++i) {
+        for (Index i = lines.first; i < lines.last;) {
             const Index z = i / span_[1].outputs, v = i % span_[1].outputs;
+            const Index last = smaller(span_[1].outputs, v + lines.last - i);  // of this plane
             this->each_combination([&](Index c, const Phase& d, const Phase& h, const Phase& w) {
-                if (z < d.count && v < h.count) line(image, z, v, d, h, w, combinations_[c]);
+                if (z < d.count)
+                    plane(Plane{image, z, d, h, w, combinations_[c]}, {v, smaller(last, h.count)});
             });
+            i += last - v;
         }
         if (streams_) streamed();
     }
@@ -82,8 +85,15 @@ private:
             all |= p.y_axis[axis];
             samples *= double(Span(p.axis[axis]).outputs) * double(p.axis[axis].phases);
         }
-        return all % L == 0 && p.groups % L == 0 && samples * sizeof(T) >= STREAMED_BYTES;
+        return all % L == 0 && p.groups % L == 0 && samples * sizeof(T) >= STREAMED * last_cache_bytes();
     }
+
+    // One output plane of an image, in one combination of phases.
+    struct Plane {
+        Index image, z;
+        const Phase &d, &h, &w;
+        const Combination<T>& c;
+    };
 
     // The taps of a phase that lie inside the axis for its output `i`.
     Part inside(int axis, const Phase& phase, Index i) const {
@@ -93,58 +103,123 @@ private:
         const Index high = at < size ? (size - 1 - at) / phase.dilation + 1 : 0;
         return {smaller(low, phase.taps), larger(0, smaller(phase.taps, high))};
     }
+    // The outputs of a phase whose taps all lie inside.
+    Part whole(int axis, const Phase& phase) const {
+        const Index stride = span_[axis].stride;
+        const Index last = problem_.axis[axis].input_size - 1 - phase.offset -
+                           (phase.taps - 1) * phase.dilation;
+        const Index first = phase.offset < 0 ? ceil_div(-phase.offset, stride) : 0;
+        return {first, larger(first, last < 0 ? 0 : smaller(phase.count, last / stride + 1))};
+    }
 
-    void line(Index image, Index z, Index v, const Phase& d, const Phase& h, const Phase& w,
-              const Combination<T>& c) const {
-        const Problem<T>& p = problem_;
-        const Index stride = span_[2].stride, size = p.axis[2].input_size;
-        const Index ends = w.offset + (w.taps - 1) * w.dilation;  // sample of the last tap, output 0
-        const T* x = p.x + image * p.x_batch + span_[2].base * p.x_axis[2] +
-                     (span_[0].base + z * span_[0].stride) * p.x_axis[0] +
-                     (span_[1].base + v * span_[1].stride) * p.x_axis[1];
-        T* y = p.y + image * p.y_batch + (d.start + z * d.step) * p.y_axis[0] +
-               (h.start + v * h.step) * p.y_axis[1] + w.start * p.y_axis[2];
-        const Part planes = inside(0, d, z), lines = inside(1, h, v);
-        // Pixels whose taps along the line all lie inside stand together; the others one by one.
-        const Index first = w.offset < 0 ? smaller(w.count, ceil_div(-w.offset, stride)) : 0;
-        const Index last = ends < size ? smaller(w.count, (size - 1 - ends) / stride + 1) : 0;
-        for (Index i = 0; i < w.count;) {
-            const bool whole = i >= first && i < last;
-            const Index pixels = whole ? smaller(ACCUMULATORS / 2, last - i) : 1;
-            pixels_of(x + i * stride * p.x_axis[2], y + i * w.step * p.y_axis[2], pixels,
-                      w.step * p.y_axis[2], c, planes, lines, inside(2, w, i));
-            i += pixels;
+    void plane(const Plane& p, Part lines) const {
+        const bool square = p.h.taps == p.w.taps && p.h.dilation == span_[1].stride &&
+                            p.w.dilation == span_[2].stride;
+        const DepthwiseTile<T> tile = square ? depthwise_blocks<T>(p.w.taps) : nullptr;
+        const Part high = whole(1, p.h), wide = whole(2, p.w);
+        const Index last = smaller(lines.last, high.last);
+        const Part planes = inside(0, p.d, p.z);
+        const bool blocks = tile && planes.first < planes.last && wide.last - wide.first >= PIXELS &&
+                            last - larger(lines.first, high.first) >= BLOCK;
+        for (Index v = lines.first; v < lines.last;) {
+            if (!blocks || v < high.first || v >= last) {
+                line(p, v++, {0, p.w.count});
+                continue;
+            }
+            const Index from = smaller(v, last - BLOCK);  // the last lines once more, rather than few
+            for (; v < from + BLOCK; ++v) {
+                line(p, v, {0, wide.first});
+                line(p, v, {wide.last, p.w.count});
+            }
+            block(p, tile, from, wide);
         }
     }
 
-    // Some pixels with the same taps, all channels: two vectors of them at a time. The last vectors
-    // reach back over channels that are done, and do them again.
-    void pixels_of(const T* x, T* y, Index pixels, Index y_step, const Combination<T>& c, Part planes,
-                   Part lines, Part taps) const {
-        const Index channels = problem_.groups, wide = channels >= 2 * L ? 2 : 1;
-        const Index whole = channels / (wide * L) * wide * L, rest = channels - whole;
-        some_channels(x, y, pixels, y_step, c, planes, lines, taps, wide, {0, whole});
-        if (!rest) return;
-        const Index left = wide == 2 && rest > L ? 2 : 1;
-        some_channels(x, y, pixels, y_step, c, planes, lines, taps, left,
-                      {channels - left * L, channels});
+    // Where an output sample reads its first tap, and where it is written.
+    const T* source(const Plane& p, Index v, Index i) const {
+        const Index at[] = {p.z, v, i};
+        const T* x = problem_.x + p.image * problem_.x_batch;
+        for (int axis = 0; axis < AXES; ++axis)
+            x += (span_[axis].base + at[axis] * span_[axis].stride) * problem_.x_axis[axis];
+        return x;
     }
-    void some_channels(const T* x, T* y, Index pixels, Index y_step, const Combination<T>& c,
-                       Part planes, Part lines, Part taps, Index wide, Part channels) const {
-        const Problem<T>& p = problem_;
-        const auto tile = depthwise_tiles<T>(pixels, wide);
-        Depths<T> depths{x,        span_[2].stride * p.x_axis[2], nullptr, 0, c.weights, p.groups, y,
-                         y_step, nullptr,                       false,   false};
+    T* target(const Plane& p, Index v, Index i) const {
+        return problem_.y + p.image * problem_.y_batch +
+               (p.d.start + p.z * p.d.step) * problem_.y_axis[0] +
+               (p.h.start + v * p.h.step) * problem_.y_axis[1] +
+               (p.w.start + i * p.w.step) * problem_.y_axis[2];
+    }
+
+    // Pixels of a line. Those whose taps along it all lie inside stand together, others one by one.
+    void line(const Plane& p, Index v, Part pixels) const {
+        const Part together = whole(2, p.w);
+        const Part planes = inside(0, p.d, p.z), lines = inside(1, p.h, v);
+        for (Index i = pixels.first; i < pixels.last;) {
+            const bool some = i >= together.first && i < together.last;
+            const Index count =
+                some ? smaller(ACCUMULATORS / 2, smaller(together.last, pixels.last) - i) : 1;
+            const Window window{planes, lines, inside(2, p.w, i)};
+            const Index wide = problem_.groups >= 2 * L ? 2 : 1;
+            all_channels(depths(p, v, i), window, p.c, wide,
+                         [&](Index vectors) { return depthwise_tiles<T>(count, vectors); });
+            i += count;
+        }
+    }
+
+    // BLOCK lines, the pixels whose taps all lie inside.
+    void block(const Plane& p, DepthwiseTile<T> tile, Index v, Part pixels) const {
+        const Window window{inside(0, p.d, p.z), {0, p.h.taps}, {0, p.w.taps}};
+        for (Index i = pixels.first; i < pixels.last; i += PIXELS) {
+            const Index from = smaller(i, pixels.last - PIXELS);
+            all_channels(depths(p, v, from), window, p.c, 1, [&](Index) { return tile; });
+        }
+    }
+
+    Depths<T> depths(const Plane& p, Index v, Index i) const {
+        Depths<T> made{};
+        made.x = source(p, v, i);
+        made.step = span_[2].stride * problem_.x_axis[2];
+        made.line = span_[1].stride * problem_.x_axis[1];
+        made.weights = p.c.weights;
+        made.channels = problem_.groups;
+        made.y = target(p, v, i);
+        made.y_step = p.w.step * problem_.y_axis[2];
+        made.y_line = p.h.step * problem_.y_axis[1];
+        return made;
+    }
+
+    // The taps that some pixels read.
+    struct Window {
+        Part planes, lines, taps;
+    };
+
+    // All channels, `wide` vectors of them at a time. The last vectors reach back over channels that
+    // are done, and do them again.
+    template <class Tiles>
+    void all_channels(const Depths<T>& depths, const Window& window, const Combination<T>& c, Index wide,
+                      Tiles tiles) const {
+        const Index channels = problem_.groups;
+        const Index whole = channels / (wide * L) * wide * L, rest = channels - whole;
+        some_channels(depths, window, c, tiles(wide), {0, whole});
+        if (!rest) return;
+        const Index left = smaller(wide, ceil_div(rest, L));
+        some_channels(depths, window, c, tiles(left), {channels - left * L, channels});
+    }
+    void some_channels(Depths<T> depths, const Window& window, const Combination<T>& c,
+                       DepthwiseTile<T> tile, Part channels) const {
+        const Part planes = window.planes, lines = window.lines, taps = window.taps;
         if (planes.first >= planes.last || lines.first >= lines.last || taps.first >= taps.last)
             return tile(depths, channels.first, channels.last);
-        // What the next line reads from memory: the line below the last.
+        const T* const x = depths.x;
+        // What the next lines read from memory: the line below the last.
         const Index last = ((planes.last - 1) * c.taps[1] + lines.last - 1) * c.taps[2] + taps.last - 1;
-        depths.next = x + c.offsets[last] + span_[1].stride * p.x_axis[1];
+        depths.next = x + c.offsets[last] + depths.line;
         depths.stream = streams_ && planes.last - planes.first == 1 && in_one_run(c, lines, taps);
         each_run(c, planes, lines, taps, [&](Part run) {
+            depths.x = x;
             depths.offsets = c.offsets + run.first;
             depths.taps = run.last - run.first;
-            depths.weights = c.weights + run.first * p.groups;
+            depths.weights = c.weights + run.first * problem_.groups;
             tile(depths, channels.first, channels.last);
             depths.add = true;
             depths.next = nullptr;

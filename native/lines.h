@@ -144,6 +144,7 @@ private:
         bands_.unit[0] = 1;
         bands_.unit[1] = shared_ ? SHARED : 1;
         bands_.unit[2] = unit_;
+        for (bool& each : bands_.joined) each = true;
         bands_.cut(span_, 2, WIDEST_BAND);
         // Lines such that all planes that a window reads stay in the cache.
         const Index plane = span_[0].reach * problem_.in_channels * bands_.longest[2] * Index(sizeof(T));
@@ -157,7 +158,7 @@ private:
     void cut_for_copies(int threads) {
         const Index widest = span_[0].outputs * span_[1].outputs == 1 ? 4096 : 1024;
         bands_ = cut_bands(span_, problem_.in_channels, widest, unit_, shared_ ? SHARED : 1,
-                           [&](Index width) { return copied_line(width) * Index(sizeof(T)); });
+                           [&](Index width) { return copied_line(width) * Index(sizeof(T)); }, true);
         cut_for_threads(bands_, span_, problem_.batch * problem_.groups, threads);
         copy_.line = copied_line(bands_.longest[2]);
         copy_.plane = copy_.line * span_[1].needed(bands_.longest[1]);
@@ -202,7 +203,8 @@ private:
         T* y = p.y + task.image * p.y_batch + task.group * p.y_channel + target(2, width.first);
         for (Index z = planes.first; z < planes.last; ++z)
             for (Index v = lines.first; v < lines.last; v += height) {
-                // The last lines once more, rather than lines beyond.
+                // The last lines once more, rather than lines beyond: of the image, for only its last
+                // band ends between units.
                 const Index line = larger(lines.first, smaller(v, lines.last - height));
                 const T* from = x + (z - planes.first) * span_[0].stride * pitch.plane +
                                 (line - lines.first) * span_[1].stride * pitch.line;
@@ -212,17 +214,24 @@ private:
     }
 
     // Some lines over the width of a band. The last tile ends where the band does, if it can: some
-    // samples are computed once more.
+    // samples are computed once more. Where the order of a sum depends on the place in a tile, whole
+    // steps come first, and that tile is as short as can be: bands then play no part.
     void line(const T* x, Index step, const Overlapping<T>& kernels, T* y, Index lines,
               Index count) const {
-        const Index pitch = problem_.axis[1].phase[0].step * problem_.y_axis[1];
-        const Pieces tiles(ceil_div(count, unit_), WIDE);
-        for (Index i = 0, at = 0; i < tiles.parts; ++i) {
-            const Index wide = tiles.size(i), from = larger(0, smaller(at, count - wide * unit_));
-            overlapping_tiles<T>(wide, !shared_, kernels.taps)(
-                x + from, step, kernels, Out<T>{y + from, pitch, count - from, false, lines});
-            at += wide * unit_;
+        const Index whole = shared_ ? ceil_div(count, unit_) : larger(1, count / unit_);
+        const Pieces tiles(whole, WIDE);
+        for (Index i = 0; i < tiles.parts; ++i) {
+            const Index wide = tiles.size(i);
+            tile(x, step, kernels, y, lines, count, tiles.first(i) * unit_, wide);
         }
+        if (whole * unit_ < count) tile(x, step, kernels, y, lines, count, count - unit_, 1);
+    }
+    void tile(const T* x, Index step, const Overlapping<T>& kernels, T* y, Index lines, Index count,
+              Index at, Index wide) const {
+        const Index pitch = problem_.axis[1].phase[0].step * problem_.y_axis[1];
+        const Index from = larger(0, smaller(at, count - wide * unit_));
+        overlapping_tiles<T>(wide, !shared_, kernels.taps)(
+            x + from, step, kernels, Out<T>{y + from, pitch, count - from, false, lines});
     }
 };
 

@@ -6,6 +6,8 @@
 
 #include "correlate.h"
 
+#include <unistd.h>
+
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
@@ -52,6 +54,13 @@ inline INLINE void stream(T* to, Vector<T> value) {
 #else
     store(to, value);
 #endif
+}
+inline double last_cache_bytes() {
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    static const long found = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (found > 0) return double(found);
+#endif
+    return double(32 << 20);
 }
 inline void streamed() {
 #ifdef __SSE2__

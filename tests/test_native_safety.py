@@ -41,6 +41,25 @@ def test_results_do_not_depend_on_threads(path, last):
                 np.testing.assert_array_equal(one_thread, many)
 
 
+@pytest.mark.parametrize("kernel", [3, 7, 40, 101])
+@pytest.mark.parametrize("size", [(57, 79), (58, 131), (61, 300), (9, 20), (1000,), (7003,)])
+def test_how_an_image_is_cut_into_bands_changes_no_sum(size, kernel):
+    """Bands follow from the number of threads; windows that overlap are summed in a fixed order."""
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="sets the number of threads")
+    for padding in (0, kernel // 2):
+        if min(size) + 2 * padding < kernel or (len(size) > 1 and kernel > 7):
+            continue
+        g = Geometry(size, kernel, padding=padding)
+        given = arrays(g, True, "float32")
+        results = []
+        for threads in (1, 2, 3, 5, 16):
+            with threadpoolctl.threadpool_limits(threads, user_api="openmp"):
+                results.append(both("rows", *given, g, True))
+        for result in results[1:]:
+            for one_thread, many in zip(results[0], result, strict=True):
+                np.testing.assert_array_equal(one_thread, many)
+
+
 @PATHS
 def test_eight_callers_at_once(path):
     """Calls from many threads, of many shapes, give what each gives alone."""
