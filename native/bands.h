@@ -5,10 +5,14 @@
 
 namespace linconv::LINCONV_TARGET {
 
-constexpr Index PACKED_BYTES = 160 * 1024;  // of a band's packed input: within the second cache
 constexpr Index LONGEST_SUM = 256;          // products that one register sums up: keeps sums exact
 constexpr Index LEAST_LINES = 4;            // of a band: fewer would be packed again too often
 constexpr Index TASKS_PER_THREAD = 4;       // wanted, so that no thread waits long for the last
+
+// Bytes of a band's packed input: within the second cache, beside what else passes through it.
+inline Index packed_bytes() {
+    return larger(160 << 10, smaller(512 << 10, second_cache_bytes() / 4));
+}
 
 // What output samples 0, 1, ... (counted within a phase) of one axis read of the input.
 struct Span {
@@ -84,7 +88,7 @@ Bands cut_bands(const Span* span, Index channels, Index width, Index vector, Ind
     bands.cut(span, 2, width);
     const Index line = line_bytes(bands.longest[2]);
     // Lines and planes in the shape that packs the fewest samples per output sample.
-    const Index fitting = larger(1, PACKED_BYTES / (channels * line));
+    const Index fitting = larger(1, packed_bytes() / (channels * line));
     double best = 0;
     Index best_lines = larger(lines, LEAST_LINES), best_planes = 1;
     for (Index n = best_lines; n < span[1].outputs + best_lines; n += lines) {
@@ -104,7 +108,7 @@ Bands cut_bands(const Span* span, Index channels, Index width, Index vector, Ind
     bands.cut(span, 0, best_planes);
     const Index plane = line * larger(1, span[1].needed(bands.longest[1]));
     const Index volume = plane * larger(1, span[0].needed(bands.longest[0]));
-    bands.channels = larger(1, smaller(channels, 2 * PACKED_BYTES / volume));
+    bands.channels = larger(1, smaller(channels, 2 * packed_bytes() / volume));
     return bands;
 }
 

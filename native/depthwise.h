@@ -85,7 +85,7 @@ private:
             all |= p.y_axis[axis];
             samples *= double(Span(p.axis[axis]).outputs) * double(p.axis[axis].phases);
         }
-        return all % L == 0 && p.groups % L == 0 && samples * sizeof(T) >= STREAMED * last_cache_bytes();
+        return all % L == 0 && p.groups % L == 0 && samples * sizeof(T) >= STREAMED * double(last_cache_bytes());
     }
 
     // One output plane of an image, in one combination of phases.

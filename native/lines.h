@@ -11,9 +11,9 @@ namespace linconv::LINCONV_TARGET {
 template <class T>
 class Lines : public Lattice<T> {
     static constexpr int L = Lanes<T>::count;
-    static constexpr Index WIDEST_BAND = 2048, LEAST_BAND = 4 * SHARED;  // samples, lines
-    static constexpr Index WIDE = ACCUMULATORS / SHARED;                 // steps of a tile
-    static constexpr Index WORTH_A_FRAME = 768;                          // samples
+    static constexpr Index WIDEST_BAND = 2048, LEAST_BAND = 16;  // samples, lines
+    static constexpr Index WORTH_A_FRAME = 768;                  // samples
+    static constexpr Index WORTH_TALLER = 4 * TALLER;            // lines
 
     using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::bands_, Lattice<T>::combinations_;
     using Lattice<T>::first, Lattice<T>::needed;
@@ -24,7 +24,9 @@ class Lines : public Lattice<T> {
     };
 
     bool shared_;  // lines whose windows overlap; if not, one long line
-    Index unit_;   // samples of a step along the width
+    Index tall_, wide_;  // of a tile: lines, or stretches of one; steps along the width
+    Index unit_;         // samples of a step along the width
+    Index height_;       // output lines of a tile
     Pitch copy_;   // of the copy of a band, if there is any
     const int* in_copy_ = nullptr;  // where kernels are read in a copy
 
@@ -56,14 +58,17 @@ public:
     static bool worth_a_frame(const Problem<T>& p) {
         const Part planes = within(p.axis[0]), lines = within(p.axis[1]), width = within(p.axis[2]);
         const bool framed = width.last - width.first < p.axis[2].phase[0].count;
-        const Index least = framed ? WORTH_A_FRAME : WIDE * unit(lines_overlap(p));
+        const Index least = framed ? WORTH_A_FRAME : widest_tile(p) * unit(p);
         return p.x_axis[2] == 1 && planes.first < planes.last && width.last - width.first >= least &&
-               lines.last - lines.first >= (lines_overlap(p) ? SHARED : 1);
+               lines.last - lines.first >= (lines_overlap(p) ? tall(p) : 1);
     }
 
     Lines(const Problem<T>& problem, int threads) : Lattice<T>(problem) {
         shared_ = lines_overlap(problem);
-        unit_ = unit(shared_);
+        tall_ = tall(problem);
+        wide_ = widest_tile(problem);
+        unit_ = unit(problem);
+        height_ = shared_ ? tall_ : 1;
         const Part all[] = {{0, span_[0].outputs}, {0, span_[1].outputs}, {0, span_[2].outputs}};
         if (in_place(all))
             cut_in_place(threads);
@@ -72,7 +77,7 @@ public:
     }
 
     Index thread_bytes() const {
-        const Index slack = SHARED * copy_.line + 2 * SHARED * WIDE * L;  // read by tiles, not used
+        const Index slack = tall_ * copy_.line + 2 * ACCUMULATORS * L;  // read by tiles, not used
         return copy_.line ? (problem_.in_channels * copy_.channel + slack) * Index(sizeof(T)) : 0;
     }
     Index shared_bytes() const {
@@ -124,7 +129,15 @@ public:
 
 private:
     static Index size_of(Index step) { return step < 0 ? -step : step; }
-    static Index unit(bool shared) { return shared ? L : SHARED * L; }
+    // Lines of a tile: of the output or, where they do not overlap, stretches of one line. The same
+    // for all bands and any number of threads: it sets the order of sums.
+    static Index tall(const Problem<T>& p) {
+        const Phase &h = p.axis[1].phase[0], &w = p.axis[2].phase[0];
+        if (lines_overlap(p)) return h.taps >= LONG && h.count >= WORTH_TALLER ? TALLER : SHARED;
+        return w.taps / L >= LONG && w.count >= WORTH_TALLER * L ? TALLER : SHARED;
+    }
+    static Index widest_tile(const Problem<T>& p) { return ACCUMULATORS / tall(p); }  // in steps
+    static Index unit(const Problem<T>& p) { return lines_overlap(p) ? L : tall(p) * L; }
     static bool lines_overlap(const Problem<T>& p) {
         return neighbouring(p.axis[1], 3) && p.axis[1].phase[0].count >= SHARED;
     }
@@ -135,20 +148,20 @@ private:
             if (first(band, axis) < 0 ||
                 first(band, axis) + needed(band, axis) > problem_.axis[axis].input_size)
                 return false;
-        return problem_.x_axis[2] == 1 && band[2].last - band[2].first >= WIDE * unit_ &&
-               band[1].last - band[1].first >= (shared_ ? SHARED : 1);
+        return problem_.x_axis[2] == 1 && band[2].last - band[2].first >= wide_ * unit_ &&
+               band[1].last - band[1].first >= height_;
     }
 
     void cut_in_place(int threads) {
         bands_.channels = problem_.in_channels;
         bands_.unit[0] = 1;
-        bands_.unit[1] = shared_ ? SHARED : 1;
+        bands_.unit[1] = height_;
         bands_.unit[2] = unit_;
         for (bool& each : bands_.joined) each = true;
         bands_.cut(span_, 2, WIDEST_BAND);
         // Lines such that all planes that a window reads stay in the cache.
         const Index plane = span_[0].reach * problem_.in_channels * bands_.longest[2] * Index(sizeof(T));
-        bands_.cut(span_, 1, larger(LEAST_BAND, PACKED_BYTES / plane - span_[1].reach));
+        bands_.cut(span_, 1, larger(LEAST_BAND, packed_bytes() / plane - span_[1].reach));
         bands_.cut(span_, 0, span_[0].outputs);
         for (int axis = 1; axis >= 0; --axis)
             while (threads > 1 && this->tasks() < TASKS_PER_THREAD * threads &&
@@ -157,7 +170,7 @@ private:
     }
     void cut_for_copies(int threads) {
         const Index widest = span_[0].outputs * span_[1].outputs == 1 ? 4096 : 1024;
-        bands_ = cut_bands(span_, problem_.in_channels, widest, unit_, shared_ ? SHARED : 1,
+        bands_ = cut_bands(span_, problem_.in_channels, widest, unit_, height_,
                            [&](Index width) { return copied_line(width) * Index(sizeof(T)); }, true);
         cut_for_threads(bands_, span_, problem_.batch * problem_.groups, threads);
         copy_.line = copied_line(bands_.longest[2]);
@@ -193,7 +206,6 @@ private:
         const Problem<T>& p = problem_;
         const Combination<T>& c = combinations_[0];
         const Part planes = task.band[0], lines = task.band[1], width = task.band[2];
-        const Index height = shared_ ? SHARED : 1;
         Overlapping<T> kernels{bases, p.in_channels * c.taps[0], c.taps[1], c.taps[2], 0, c.along,
                                c.weights + task.group * p.in_channels * c.all()};
         // A long kernel along one line: whole vectors of its taps are as many kernel lines.
@@ -202,14 +214,14 @@ private:
                        c.taps[2] % L, c.along, kernels.weights};
         T* y = p.y + task.image * p.y_batch + task.group * p.y_channel + target(2, width.first);
         for (Index z = planes.first; z < planes.last; ++z)
-            for (Index v = lines.first; v < lines.last; v += height) {
+            for (Index v = lines.first; v < lines.last; v += height_) {
                 // The last lines once more, rather than lines beyond: of the image, for only its last
                 // band ends between units.
-                const Index line = larger(lines.first, smaller(v, lines.last - height));
+                const Index line = larger(lines.first, smaller(v, lines.last - height_));
                 const T* from = x + (z - planes.first) * span_[0].stride * pitch.plane +
                                 (line - lines.first) * span_[1].stride * pitch.line;
                 this->line(from, shared_ ? pitch.line : L, kernels, y + target(0, z) + target(1, line),
-                           smaller(height, lines.last - line), width.last - width.first);
+                           smaller(height_, lines.last - line), width.last - width.first);
             }
     }
 
@@ -219,7 +231,7 @@ private:
     void line(const T* x, Index step, const Overlapping<T>& kernels, T* y, Index lines,
               Index count) const {
         const Index whole = shared_ ? ceil_div(count, unit_) : larger(1, count / unit_);
-        const Pieces tiles(whole, WIDE);
+        const Pieces tiles(whole, wide_);
         for (Index i = 0; i < tiles.parts; ++i) {
             const Index wide = tiles.size(i);
             tile(x, step, kernels, y, lines, count, tiles.first(i) * unit_, wide);
@@ -230,7 +242,7 @@ private:
               Index at, Index wide) const {
         const Index pitch = problem_.axis[1].phase[0].step * problem_.y_axis[1];
         const Index from = larger(0, smaller(at, count - wide * unit_));
-        overlapping_tiles<T>(wide, !shared_, kernels.taps)(
+        overlapping_tiles<T>(tall_, wide, !shared_, kernels.taps)(
             x + from, step, kernels, Out<T>{y + from, pitch, count - from, false, lines});
     }
 };

@@ -110,7 +110,7 @@ private:
         if (span_[0].outputs * span_[1].outputs == 1) return 4096;
         const Index rows = kind_ == Kind::channels ? problem_.out_channels : tall_;
         const Index bytes = 2 * Index(sizeof(T)) * rows * problem_.axis[2].phases;
-        return waits ? larger(4 * L, smaller(512, PACKED_BYTES / bytes)) : 1024;
+        return waits ? larger(4 * L, smaller(512, packed_bytes() / bytes)) : 1024;
     }
     // Output lines that one tile computes.
     Index step() const { return kind_ == Kind::shared || kind_ == Kind::lines ? tall_ : 1; }
@@ -367,7 +367,7 @@ private:
         out.lines = tall;
         for (Index i = 0; i < tiles.parts; ++i) {
             const Index wide = tiles.size(i);
-            overlapping_tiles<T>(wide, wrapped, run.taps)(x, step, run, out);
+            overlapping_tiles<T>(SHARED, wide, wrapped, run.taps)(x, step, run, out);
             ahead.fetch();
             x += wide * unit_;
             out.y += wide * unit_;

@@ -92,16 +92,18 @@ void lines_tile(const T* x, Index step, const int* offsets, Index taps, const T*
     finish<T, R, V>(sum, out, R);
 }
 
-// Four lines whose windows overlap: input line j serves output line r with kernel line j - r, so
-// that one load serves up to four lines. "Lines" may also be stretches of one line (see rows.h):
-// `line` and `vector` are the distances between input lines and between a line's vectors.
-constexpr int SHARED = 4;
+// R lines whose windows overlap: input line j serves output line r with kernel line j - r, so that
+// one load serves up to R lines. "Lines" may also be stretches of one line (see rows.h): `line` and
+// `vector` are the distances between input lines and between a line's vectors.
+//
+// SHARED lines; or, with registers enough, TALLER for kernels of at least LONG lines: fewer loads.
+constexpr int SHARED = 4, TALLER = ACCUMULATORS > 12 ? 6 : SHARED, LONG = TALLER - 1;
 
 // Output lines FIRST to LAST read one tap of the input line at `x`; `weights` is that tap in the
 // kernel line that FIRST sees, and each next output line sees the kernel line before.
-template <class T, int V, int FIRST, int LAST>
-inline INLINE void shared_tap(Vector<T> (&sum)[SHARED][V], const T* x,
-                                                      Index vector, const T* weights, Index line) {
+template <class T, int R, int V, int FIRST, int LAST>
+inline INLINE void shared_tap(Vector<T> (&sum)[R][V], const T* x, Index vector, const T* weights,
+                              Index line) {
     // Taps stay apart: a compiler that merges their loads has no registers left for the sums.
     asm volatile("" ::: "memory");
     Vector<T> samples[V];
@@ -124,95 +126,104 @@ struct Overlapping {
 
 // All taps of one input line, for output lines FIRST to LAST. Where the number of taps is known in
 // advance (TAPS, not 0) there is no loop.
-template <class T, int V, int FIRST, int LAST, int TAPS>
-inline INLINE void shared_line(Vector<T> (&sum)[SHARED][V], const T* x, Index vector,
+template <class T, int R, int V, int FIRST, int LAST, int TAPS>
+inline INLINE void shared_line(Vector<T> (&sum)[R][V], const T* x, Index vector,
                                const int* along, Index taps, const T* weights) {
     UNROLL for (int b = 0; b < TAPS; ++b)
-        shared_tap<T, V, FIRST, LAST>(sum, x + along[b], vector, weights + b, TAPS);
+        shared_tap<T, R, V, FIRST, LAST>(sum, x + along[b], vector, weights + b, TAPS);
     for (Index b = 0; TAPS == 0 && b < taps; ++b)
-        shared_tap<T, V, FIRST, LAST>(sum, x + along[b], vector, weights + b, taps);
+        shared_tap<T, R, V, FIRST, LAST>(sum, x + along[b], vector, weights + b, taps);
 }
 
 // The input line that serves the first FIRST outputs only, and the one a whole kernel below it, which
 // serves the others: together they keep all sums busy.
-template <class T, int V, int FIRST, int TAPS>
-inline INLINE void shared_ends(Vector<T> (&sum)[SHARED][V], const T* x, Index below, Index vector,
+template <class T, int R, int V, int FIRST, int TAPS>
+inline INLINE void shared_ends(Vector<T> (&sum)[R][V], const T* x, Index below, Index vector,
                                const int* along, Index taps, const T* weights, const T* last) {
     UNROLL for (int b = 0; b < TAPS; ++b) {
-        shared_tap<T, V, 0, FIRST>(sum, x + along[b], vector, weights + b, TAPS);
-        shared_tap<T, V, FIRST, SHARED>(sum, x + below + along[b], vector, last + b, TAPS);
+        shared_tap<T, R, V, 0, FIRST>(sum, x + along[b], vector, weights + b, TAPS);
+        shared_tap<T, R, V, FIRST, R>(sum, x + below + along[b], vector, last + b, TAPS);
     }
     for (Index b = 0; TAPS == 0 && b < taps; ++b) {
-        shared_tap<T, V, 0, FIRST>(sum, x + along[b], vector, weights + b, taps);
-        shared_tap<T, V, FIRST, SHARED>(sum, x + below + along[b], vector, last + b, taps);
+        shared_tap<T, R, V, 0, FIRST>(sum, x + along[b], vector, weights + b, taps);
+        shared_tap<T, R, V, FIRST, R>(sum, x + below + along[b], vector, last + b, taps);
     }
+}
+
+// All such pairs, from that of the first output alone on.
+template <class T, int R, int V, int FIRST, int TAPS>
+inline INLINE void shared_heads(Vector<T> (&sum)[R][V], const T* x, Index below, Index line,
+                                Index vector, const int* along, Index taps, const T* weights, const T* last) {
+    shared_ends<T, R, V, FIRST, TAPS>(sum, x, below, vector, along, taps, weights, last);
+    if constexpr (FIRST + 1 < R)
+        shared_heads<T, R, V, FIRST + 1, TAPS>(sum, x + line, below, line, vector, along, taps,
+                                               weights + taps, last);
+}
+
+// One kernel line, every output with an input line of its own.
+template <class T, int R, int V, int FIRST, int TAPS>
+inline INLINE void each_line(Vector<T> (&sum)[R][V], const T* x, Index line, Index vector,
+                             const int* along, Index taps, const T* weights) {
+    shared_line<T, R, V, FIRST, FIRST + 1, TAPS>(sum, x + FIRST * line, vector, along, taps, weights);
+    if constexpr (FIRST + 1 < R)
+        each_line<T, R, V, FIRST + 1, TAPS>(sum, x, line, vector, along, taps, weights);
 }
 
 // One kernel of `lines` lines of `taps` each; `line` and `vector` are the distances between input
 // lines and between a line's vectors.
-template <class T, int V, int TAPS>
-inline INLINE void shared_kernel(Vector<T> (&sum)[SHARED][V], const T* x, Index line, Index vector,
+template <class T, int R, int V, int TAPS>
+inline INLINE void shared_kernel(Vector<T> (&sum)[R][V], const T* x, Index line, Index vector,
                                  Index lines, const int* along, Index taps, const T* weights) {
     const T* const end = weights + lines * taps;
-    if (lines < SHARED - 1) {
-        for (; weights < end; weights += taps, x += line) {
-            shared_line<T, V, 0, 1, TAPS>(sum, x, vector, along, taps, weights);
-            shared_line<T, V, 1, 2, TAPS>(sum, x + line, vector, along, taps, weights);
-            shared_line<T, V, 2, 3, TAPS>(sum, x + 2 * line, vector, along, taps, weights);
-            shared_line<T, V, 3, 4, TAPS>(sum, x + 3 * line, vector, along, taps, weights);
-        }
+    if (lines < R - 1) {
+        for (; weights < end; weights += taps, x += line)
+            each_line<T, R, V, 0, TAPS>(sum, x, line, vector, along, taps, weights);
         return;
     }
-    const T* const last = end - taps;
     const Index below = lines * line;
-#define ENDS(FIRST)                                                                    \
-    shared_ends<T, V, FIRST, TAPS>(sum, x, below, vector, along, taps, weights, last); \
-    x += line;                                                                         \
-    weights += taps;
-    ENDS(1)
-    ENDS(2)
-    ENDS(3)
-#undef ENDS
+    shared_heads<T, R, V, 1, TAPS>(sum, x, below, line, vector, along, taps, weights, end - taps);
+    weights += (R - 1) * taps;
+    x += (R - 1) * line;
     for (; weights < end; x += line, weights += taps)
-        shared_line<T, V, 0, SHARED, TAPS>(sum, x, vector, along, taps, weights);
+        shared_line<T, R, V, 0, R, TAPS>(sum, x, vector, along, taps, weights);
 }
 
-// SHARED neighbouring lines by V vectors.
-template <class T, int V, int TAPS>
+// R neighbouring lines by V vectors.
+template <class T, int R, int V, int TAPS>
 void shared_tile(const T* x, Index line, const Overlapping<T>& kernels, const Out<T>& out) {
     constexpr int L = Lanes<T>::count;
-    Vector<T> sum[SHARED][V] = {};
+    Vector<T> sum[R][V] = {};
     const Overlapping<T> k = kernels;
     const Index taps = TAPS ? TAPS : k.taps;
     for (Index i = 0; i < k.count; ++i)
-        shared_kernel<T, V, TAPS>(sum, x + k.bases[i], line, L, k.lines, k.along, taps,
+        shared_kernel<T, R, V, TAPS>(sum, x + k.bases[i], line, L, k.lines, k.along, taps,
                                   k.weights + i * k.lines * taps);
-    finish<T, SHARED, V>(sum, out, out.lines);
+    finish<T, R, V>(sum, out, out.lines);
 }
 
 // One long line as if it were wrapped: its vectors are the lines, a vector apart, so that a long
 // kernel along the line is one of many kernel lines, each of as many taps as a vector has lanes.
-template <class T, int V>
+template <class T, int R, int V>
 void wrapped_tile(const T* x, Index line, const Overlapping<T>& kernels, const Out<T>& out) {
     constexpr int L = Lanes<T>::count;
-    Vector<T> sum[SHARED][V] = {};
+    Vector<T> sum[R][V] = {};
     const Overlapping<T> k = kernels;
     const T* weights = k.weights;
     for (Index i = 0; i < k.count; ++i) {
         const T* const from = x + k.bases[i];
         if (k.lines)
-            shared_kernel<T, V, 0>(sum, from, line, SHARED * L, k.lines, k.along, k.taps, weights);
+            shared_kernel<T, R, V, 0>(sum, from, line, R * L, k.lines, k.along, k.taps, weights);
         weights += k.lines * k.taps;
         if (k.rest)
-            shared_kernel<T, V, 0>(sum, from + k.lines * line, line, SHARED * L, 1, k.along, k.rest,
+            shared_kernel<T, R, V, 0>(sum, from + k.lines * line, line, R * L, 1, k.along, k.rest,
                                    weights);
         weights += k.rest;
     }
-    Vector<T> along[1][V * SHARED];
+    Vector<T> along[1][V * R];
     UNROLL for (int v = 0; v < V; ++v) {
-        UNROLL for (int r = 0; r < SHARED; ++r) along[0][v * SHARED + r] = sum[r][v];
+        UNROLL for (int r = 0; r < R; ++r) along[0][v * R + r] = sum[r][v];
     }
-    finish<T, 1, V * SHARED>(along, out, 1);
+    finish<T, 1, V * R>(along, out, 1);
 }
 
 // P pixels, `step` apart, by V vectors of output channels; `depth` input channels lie together.
@@ -385,14 +396,24 @@ DepthwiseTile<T> depthwise_blocks(Index taps) {
     return taps == 7 ? depthwise_block<T, 7> : nullptr;
 }
 
-template <class T, int V = 1>
-OverlappingTile<T> overlapping_tiles(Index wide, bool wrapped, Index taps) {
+// A tile of `tall` lines, SHARED or TALLER.
+template <class T, int R = SHARED, int V = 1>
+OverlappingTile<T> overlapping_tiles(Index tall, Index wide, bool wrapped, Index taps) {
+    if constexpr (R != TALLER)
+        if (tall == TALLER) return overlapping_tiles<T, TALLER, V>(tall, wide, wrapped, taps);
     if (wide == V) {
-        if (wrapped) return wrapped_tile<T, V>;
-        return taps == 3 ? shared_tile<T, V, 3> : taps == 5 ? shared_tile<T, V, 5> : shared_tile<T, V, 0>;
+        if (wrapped) return wrapped_tile<T, R, V>;
+        // Square kernels mostly: one of 3 lines is too short for a taller tile, others for it alone.
+        if constexpr (R == SHARED)
+            if (taps == 3) return shared_tile<T, R, V, 3>;
+        if constexpr (R == TALLER)
+            if (taps == 5) return shared_tile<T, R, V, 5>;
+        if constexpr (R == TALLER)
+            if (taps == 7) return shared_tile<T, R, V, 7>;
+        return shared_tile<T, R, V, 0>;
     }
-    if constexpr (SHARED * (V + 1) <= ACCUMULATORS)
-        return overlapping_tiles<T, V + 1>(wide, wrapped, taps);
+    if constexpr (R * (V + 1) <= ACCUMULATORS)
+        return overlapping_tiles<T, R, V + 1>(tall, wide, wrapped, taps);
     return nullptr;
 }
 
