@@ -66,7 +66,9 @@ public:
         const Part lines = part(lines_, parts_, task % parts_);
         for (Index i = lines.first; i < lines.last;) {
             const Index z = i / span_[1].outputs, v = i % span_[1].outputs;
-            const Index last = smaller(span_[1].outputs, v + lines.last - i);  // of this plane
+            // All of this plane or, where other phases read the same lines, a few for each in turn.
+            const Index some = this->count_combinations() > 1 ? BLOCK : span_[1].outputs;
+            const Index last = smaller(smaller(v + some, span_[1].outputs), v + lines.last - i);
             this->each_combination([&](Index c, const Phase& d, const Phase& h, const Phase& w) {
                 if (z < d.count)
                     plane(Plane{image, z, d, h, w, combinations_[c]}, {v, smaller(last, h.count)});

@@ -408,7 +408,7 @@ OverlappingTile<T> overlapping_tiles(Index tall, Index wide, bool wrapped, Index
             if (taps == 3) return shared_tile<T, R, V, 3>;
         if constexpr (R == TALLER)
             if (taps == 5) return shared_tile<T, R, V, 5>;
-        if constexpr (R == TALLER)
+        if constexpr (R > SHARED)
             if (taps == 7) return shared_tile<T, R, V, 7>;
         return shared_tile<T, R, V, 0>;
     }

@@ -33,6 +33,7 @@ DESCRIPTIONS = {
 ENGINES = ("numpy", "native")
 FORCED = os.environ.get("LINCONV_ENGINE") or None
 """What the environment variable LINCONV_ENGINE asked for when linconv was imported."""
+CACHE_LINE = 64
 REMEDY = "install a C++ compiler (GCC or Clang), then linconv again"
 CLEARLY = 0.8
 """An FFT is chosen where it costs less than this part of the best direct way: its memory and its
@@ -156,14 +157,18 @@ def _cycles(
         return 2e4 + each / 0.7 + parts * (4.0 * written * prod(g.kernel_size) * inputs / outputs)
     if path == "fft":
         return 1e5 + _fft_cycles(g, dtype)
+    # One channel at a time is far to go, where the channels of a sample fill a line of the cache.
+    alone = channels_last and inputs == outputs == 1 and g.groups * itemsize >= CACHE_LINE
+    gathered = 12.0 * parts * (read + written) if alone else 0.0
     if path == "channels":
-        return each / 0.5 + parts * (0.2 * read + 0.2 * written)
+        in_blocks = g.kernel_size[-1] in (3, 5, 7) and len(set(g.kernel_size[-2:])) == 1
+        return each / (0.5 if in_blocks else 0.35) + parts * (0.2 * read + 0.2 * written)
     if path == "pixels":
         wasted = -(-outputs // lanes) * lanes / outputs
         turned = 0.2 if channels_last else 1.5
         return each * wasted / (0.9 if outputs > lanes else 0.7) + parts * turned * (read + written)
     if path == "spectra":
-        return parts * _spectra_cycles(g, transposed, lanes, inputs, outputs)
+        return parts * _spectra_cycles(g, transposed, lanes, inputs, outputs) + gathered
     if path == "winograd":
         turned = 0.5 if channels_last else 2.0
         return parts * (_winograd_cycles(g, transposed, lanes) + turned * (read + written))
@@ -178,7 +183,7 @@ def _cycles(
         packing, unpacking = 1.5, 2.0
     elif transposed and g.stride[-1] > 1:
         unpacking = 0.7
-    return each * wasted / rate + parts * (packing * read + unpacking * written)
+    return each * wasted / rate + parts * (packing * read + unpacking * written) + gathered
 
 
 def _spectra_cycles(g: Geometry, transposed: bool, lanes: int, inputs: int, outputs: int) -> float:
