@@ -11,8 +11,8 @@ namespace linconv::LINCONV_TARGET {
 template <class T>
 class Depthwise : public Lattice<T> {
     static constexpr int L = Lanes<T>::count;
-    static constexpr Index LINES = 64;        // of a task
-    static constexpr double STREAMED = 0.25;  // of the last cache: a result, at least
+    static constexpr Index LINES = 64;                         // of a task
+    static constexpr double STREAMED_BYTES = double(8 << 20);  // of a result, at least
 
     using Lattice<T>::problem_, Lattice<T>::span_, Lattice<T>::combinations_;
 
@@ -87,7 +87,7 @@ private:
             all |= p.y_axis[axis];
             samples *= double(Span(p.axis[axis]).outputs) * double(p.axis[axis].phases);
         }
-        return all % L == 0 && p.groups % L == 0 && samples * sizeof(T) >= STREAMED * double(last_cache_bytes());
+        return all % L == 0 && p.groups % L == 0 && samples * sizeof(T) >= STREAMED_BYTES;
     }
 
     // One output plane of an image, in one combination of phases.

@@ -15,14 +15,6 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #define INLINE __attribute__((always_inline))
 
-#ifdef _SC_LEVEL3_CACHE_SIZE
-#define SECOND_CACHE _SC_LEVEL2_CACHE_SIZE
-#define LAST_CACHE _SC_LEVEL3_CACHE_SIZE
-#else
-#define SECOND_CACHE -1
-#define LAST_CACHE -1
-#endif
-
 namespace linconv::LINCONV_TARGET {
 
 constexpr int VECTOR_BYTES = LINCONV_VECTOR_BYTES;
@@ -69,18 +61,13 @@ inline void streamed() {
 #endif
 }
 
-// Bytes of a cache as the system tells them, or a usual size.
-inline Index cache_bytes(int name, Index usual) {
-    const long found = name < 0 ? 0 : sysconf(name);
-    return found > 0 ? found : usual;
-}
+// Bytes of the second cache, as the system tells them or as is usual.
 inline Index second_cache_bytes() {
-    static const Index found = cache_bytes(SECOND_CACHE, 512 << 10);
-    return found;
-}
-inline Index last_cache_bytes() {
-    static const Index found = cache_bytes(LAST_CACHE, 32 << 20);
-    return found;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    static const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (found > 0) return found;
+#endif
+    return 512 << 10;
 }
 
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
