@@ -24,10 +24,12 @@ def test_inner_products_are_those_of_a_loop(dtype, columns):
         sum(complex(a).conjugate() * complex(b) for a, b in zip(row, vector, strict=True))
         for row in rows
     ]
-    eps = np.finfo(dtype).eps
+    eps = float(np.finfo(dtype).eps)
     np.testing.assert_allclose(inner(rows, vector), exact, atol=30 * eps * columns**0.5)
     assert inner(rows, vector).dtype == np.result_type(dtype, np.float64)
-    assert length(vector) == pytest.approx(np.linalg.norm(vector.astype(complex)), rel=30 * float(eps))
+    assert length(vector) == pytest.approx(
+        np.linalg.norm(vector.astype(complex)), rel=30 * float(eps)
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 1030), (6, 64, 700), (64, 6, 513), (300, 80, 45)])

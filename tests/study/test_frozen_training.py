@@ -326,7 +326,13 @@ def test_a_real_ctrl_c_leaves_a_report_of_what_there_is(files, tmp_path):
     command += ["--data", str(files / "small images.npz"), "--models", "A1,B"]
     command += ["--epochs", "100000", "--training", "--out", str(out)]
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Of a job in the background the shell ignores Ctrl-C, and its children would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         for line in process.stderr:

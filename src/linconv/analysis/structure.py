@@ -46,6 +46,11 @@ def quick(op: LinearMap) -> bool:
     parts = group_parts(op)
     if parts is not None:
         return quick(parts[0]) and len(parts) * _dense_work(parts[0]) <= 4 * _QUICK
+    if isinstance(op, Conv | ConvTranspose):
+        g = op.geometry
+        sides = zip(g.input_size, g.output_size, strict=True)
+        if any(_work(*lengths) > _QUICK for lengths in sides):  # of one axis, at least
+            return False
     kron = _separable(op)
     if kron is not None:
         return kron.work <= _QUICK
@@ -53,7 +58,10 @@ def quick(op: LinearMap) -> bool:
 
 
 def _dense_work(op: LinearMap) -> float:
-    rows, columns = op.shape
+    return _work(*op.shape)
+
+
+def _work(rows: int, columns: int) -> float:
     return 4.0 * min(rows, columns) ** 2 * max(rows, columns)
 
 

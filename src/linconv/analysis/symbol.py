@@ -31,6 +31,7 @@ from linconv.identity import Identity
 from linconv.layout import Layout
 from linconv.linear_map import LinearMap, Product, Scaled, Sum, Transpose
 from linconv.matrix import DENSE_LIMIT
+from linconv.padding import padded_sources
 
 __all__ = ["Blocks", "Circulant", "circulant", "circulant_blocks", "gram_degrees"]
 
@@ -302,9 +303,13 @@ def _wraps(geometry: Geometry, axis: int) -> bool:
         return False
     if g.padding_mode[axis] == "circular":
         return True
-    windows = np.arange(outputs)[:, None] * stride
-    taps = tap_positions(g.kernel_size[axis], g.dilation[axis], g.padding[axis][0])
-    return bool(np.array_equal(g.sources(axis), (windows + taps) % size))
+    low, high = g.padding[axis]
+    taps = tap_positions(g.kernel_size[axis], g.dilation[axis], low)
+    starts = np.arange(outputs) * stride
+    beyond = starts[(starts + taps[0] < 0) | (starts + taps[-1] >= size)]
+    read = beyond[:, None] + taps
+    padded = padded_sources(size, low, high, g.padding_mode[axis])
+    return bool(np.array_equal(padded[read + low], read % size))
 
 
 def _evaluate(op: LinearMap, place: _Place) -> Array:
