@@ -322,17 +322,14 @@ def test_a_real_ctrl_c_leaves_a_report_of_what_there_is(files, tmp_path):
     source = os.path.dirname(os.path.dirname(lc.__file__))
     environment = {**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1"}
     out = tmp_path / "a study"
-    command = [sys.executable, "-m", "linconv", "study", "--image", str(files / "a picture.npy")]
+    # A job in the background ignores Ctrl-C, and so would what it starts.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from linconv.__main__ import main; main()"
+    command = [sys.executable, "-c", program, "study", "--image", str(files / "a picture.npy")]
     command += ["--data", str(files / "small images.npz"), "--models", "A1,B"]
     command += ["--epochs", "100000", "--training", "--out", str(out)]
     process = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Of a job in the background the shell ignores Ctrl-C, and its children would, too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         for line in process.stderr:
