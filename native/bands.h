@@ -1,6 +1,8 @@
 // Bands: stretches of the output small enough that all they read, once packed, stays in the cache.
 #pragma once
 
+#include <unistd.h>
+
 #include "vectors.h"
 
 namespace linconv::LINCONV_TARGET {
@@ -8,6 +10,15 @@ namespace linconv::LINCONV_TARGET {
 constexpr Index LONGEST_SUM = 256;          // products that one register sums up: keeps sums exact
 constexpr Index LEAST_LINES = 4;            // of a band: fewer would be packed again too often
 constexpr Index TASKS_PER_THREAD = 4;       // wanted, so that no thread waits long for the last
+
+// Bytes of the second cache, as the system tells them or as is usual.
+inline Index second_cache_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    static const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (found > 0) return found;
+#endif
+    return 512 << 10;
+}
 
 // Bytes of a band's packed input: within the second cache, beside what else passes through it.
 inline Index packed_bytes() {
@@ -36,6 +47,13 @@ struct Span {
     Index needed(Index n) const { return reach ? stride * (n - 1) + reach : 0; }
 };
 
+// The outputs of a phase whose taps all lie inside the axis.
+inline Part within(const Axis& axis, const Phase& phase) {
+    const Index last = axis.input_size - 1 - (phase.taps - 1) * phase.dilation - phase.offset;
+    const Index first = phase.offset < 0 ? ceil_div(-phase.offset, axis.stride) : 0;
+    return {first, last < 0 ? first : larger(first, smaller(phase.count, last / axis.stride + 1))};
+}
+
 inline Index most_taps(const Axis& axis) {
     Index most = 0;
     for (Index p = 0; p < axis.phases; ++p) most = larger(most, axis.phase[p].taps);
@@ -52,26 +70,26 @@ inline bool neighbouring(const Axis& axis, Index least_taps) {
 // How the output is cut: parts of each axis, and how many channels are packed at once.
 struct Bands {
     Index unit[AXES];     // a band begins at a multiple of it
-    bool joined[AXES] = {};  // whether what is left of a unit goes with the one before it
+    bool joined = false;  // whether what is left of a unit goes with the one before it
     Index parts[AXES];
     Index longest[AXES];
     Index channels;
 
     Index count() const { return parts[0] * parts[1] * parts[2]; }
+    Index units(const Span* span, int axis) const {
+        const Index outputs = span[axis].outputs;
+        return joined ? larger(1, outputs / unit[axis]) : ceil_div(outputs, unit[axis]);
+    }
     void cut(const Span* span, int axis, Index size) {
         const Index outputs = span[axis].outputs, all = units(span, axis);
         parts[axis] = ceil_div(all, larger(1, size / unit[axis]));
-        const Index left = joined[axis] ? outputs % unit[axis] : 0;
+        const Index left = joined ? outputs % unit[axis] : 0;
         longest[axis] = smaller(outputs, ceil_div(all, parts[axis]) * unit[axis] + left);
     }
     Part stretch(const Span* span, int axis, Index i) const {
         const Part some = part(units(span, axis), parts[axis], i);
         const Index last = i + 1 < parts[axis] ? some.last * unit[axis] : span[axis].outputs;
         return {some.first * unit[axis], last};
-    }
-    Index units(const Span* span, int axis) const {
-        const Index outputs = span[axis].outputs;
-        return joined[axis] ? larger(1, outputs / unit[axis]) : ceil_div(outputs, unit[axis]);
     }
 };
 
@@ -84,7 +102,7 @@ Bands cut_bands(const Span* span, Index channels, Index width, Index vector, Ind
     bands.unit[0] = 1;
     bands.unit[1] = lines;
     bands.unit[2] = vector;
-    for (bool& each : bands.joined) each = joined;
+    bands.joined = joined;
     bands.cut(span, 2, width);
     const Index line = line_bytes(bands.longest[2]);
     // Lines and planes in the shape that packs the fewest samples per output sample.

@@ -3,8 +3,8 @@
 // taps outside the image are left out.
 #pragma once
 
+#include "depthwise_tiles.h"
 #include "lattice.h"
-#include "tiles.h"
 
 namespace linconv::LINCONV_TARGET {
 
@@ -105,20 +105,12 @@ private:
         const Index high = at < size ? (size - 1 - at) / phase.dilation + 1 : 0;
         return {smaller(low, phase.taps), larger(0, smaller(phase.taps, high))};
     }
-    // The outputs of a phase whose taps all lie inside.
-    Part whole(int axis, const Phase& phase) const {
-        const Index stride = span_[axis].stride;
-        const Index last = problem_.axis[axis].input_size - 1 - phase.offset -
-                           (phase.taps - 1) * phase.dilation;
-        const Index first = phase.offset < 0 ? ceil_div(-phase.offset, stride) : 0;
-        return {first, larger(first, last < 0 ? 0 : smaller(phase.count, last / stride + 1))};
-    }
 
     void plane(const Plane& p, Part lines) const {
         const bool square = p.h.taps == p.w.taps && p.h.dilation == span_[1].stride &&
                             p.w.dilation == span_[2].stride;
         const DepthwiseTile<T> tile = square ? depthwise_blocks<T>(p.w.taps) : nullptr;
-        const Part high = whole(1, p.h), wide = whole(2, p.w);
+        const Part high = within(problem_.axis[1], p.h), wide = within(problem_.axis[2], p.w);
         const Index last = smaller(lines.last, high.last);
         const Part planes = inside(0, p.d, p.z);
         const bool blocks = tile && planes.first < planes.last && wide.last - wide.first >= PIXELS &&
@@ -154,7 +146,7 @@ private:
 
     // Pixels of a line. Those whose taps along it all lie inside stand together, others one by one.
     void line(const Plane& p, Index v, Part pixels) const {
-        const Part together = whole(2, p.w);
+        const Part together = within(problem_.axis[2], p.w);
         const Part planes = inside(0, p.d, p.z), lines = inside(1, p.h, v);
         for (Index i = pixels.first; i < pixels.last;) {
             const bool some = i >= together.first && i < together.last;
@@ -162,7 +154,7 @@ private:
                 some ? smaller(ACCUMULATORS / 2, smaller(together.last, pixels.last) - i) : 1;
             const Window window{planes, lines, inside(2, p.w, i)};
             const Index wide = problem_.groups >= 2 * L ? 2 : 1;
-            all_channels(depths(p, v, i), window, p.c, wide,
+            all_channels(depths(p, v, i), window, p.c, 1, wide,
                          [&](Index vectors) { return depthwise_tiles<T>(count, vectors); });
             i += count;
         }
@@ -173,7 +165,8 @@ private:
         const Window window{inside(0, p.d, p.z), {0, p.h.taps}, {0, p.w.taps}};
         for (Index i = pixels.first; i < pixels.last; i += PIXELS) {
             const Index from = smaller(i, pixels.last - PIXELS);
-            all_channels(depths(p, v, from), window, p.c, 1, [&](Index) { return tile; });
+            all_channels(depths(p, v, from), window, p.c, BLOCK, 1,
+                         [&](Index) { return tile; });
         }
     }
 
@@ -195,27 +188,27 @@ private:
         Part planes, lines, taps;
     };
 
-    // All channels, `wide` vectors of them at a time. The last vectors reach back over channels that
-    // are done, and do them again.
+    // All channels of `tall` lines, `wide` vectors of them at a time. The last vectors reach back over
+    // channels that are done, and do them again.
     template <class Tiles>
-    void all_channels(const Depths<T>& depths, const Window& window, const Combination<T>& c, Index wide,
-                      Tiles tiles) const {
+    void all_channels(const Depths<T>& depths, const Window& window, const Combination<T>& c,
+                      Index tall, Index wide, Tiles tiles) const {
         const Index channels = problem_.groups;
         const Index whole = channels / (wide * L) * wide * L, rest = channels - whole;
-        some_channels(depths, window, c, tiles(wide), {0, whole});
+        some_channels(depths, window, c, tall, tiles(wide), {0, whole});
         if (!rest) return;
         const Index left = smaller(wide, ceil_div(rest, L));
-        some_channels(depths, window, c, tiles(left), {channels - left * L, channels});
+        some_channels(depths, window, c, tall, tiles(left), {channels - left * L, channels});
     }
-    void some_channels(Depths<T> depths, const Window& window, const Combination<T>& c,
+    void some_channels(Depths<T> depths, const Window& window, const Combination<T>& c, Index tall,
                        DepthwiseTile<T> tile, Part channels) const {
         const Part planes = window.planes, lines = window.lines, taps = window.taps;
         if (planes.first >= planes.last || lines.first >= lines.last || taps.first >= taps.last)
             return tile(depths, channels.first, channels.last);
         const T* const x = depths.x;
-        // What the next lines read from memory: the line below the last.
+        // What the next tile reads from memory: as many lines below the last as this one has.
         const Index last = ((planes.last - 1) * c.taps[1] + lines.last - 1) * c.taps[2] + taps.last - 1;
-        depths.next = x + c.offsets[last] + depths.line;
+        depths.next = x + c.offsets[last] + tall * depths.line;
         depths.stream = streams_ && planes.last - planes.first == 1 && in_one_run(c, lines, taps);
         each_run(c, planes, lines, taps, [&](Part run) {
             depths.x = x;

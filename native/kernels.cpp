@@ -76,7 +76,7 @@ void run_rows(const Problem<T>& problem, int threads) {
     Part all[AXES], in[AXES];
     for (int a = 0; a < AXES; ++a) {
         all[a] = {0, problem.axis[a].phase[0].count};
-        in[a] = Lines<T>::within(problem.axis[a]);
+        in[a] = within(problem.axis[a], problem.axis[a].phase[0]);
     }
     run_lines(Box<T>(problem, in).problem, threads);
     for (int a = 0; a < AXES; ++a) {

@@ -23,22 +23,14 @@ class Lines : public Lattice<T> {
         Index line = 0, plane = 0, channel = 0;
     };
 
-    bool shared_;  // lines whose windows overlap; if not, one long line
+    bool shared_;        // lines whose windows overlap; if not, one long line
     Index tall_, wide_;  // of a tile: lines, or stretches of one; steps along the width
     Index unit_;         // samples of a step along the width
     Index height_;       // output lines of a tile
-    Pitch copy_;   // of the copy of a band, if there is any
+    Pitch copy_;         // of the copy of a band, if there is any
     const int* in_copy_ = nullptr;  // where kernels are read in a copy
 
 public:
-    // The outputs of an axis whose windows lie inside.
-    static Part within(const Axis& axis) {
-        const Phase& p = axis.phase[0];
-        const Index last = axis.input_size - 1 - (p.taps - 1) * p.dilation - p.offset;
-        const Index first = p.offset < 0 ? ceil_div(-p.offset, axis.stride) : 0;
-        return {first, last < 0 ? first : larger(first, smaller(p.count, last / axis.stride + 1))};
-    }
-
     // Whether a problem is of this kind, few enough taps for one sum.
     static bool takes(const Problem<T>& p) {
         Index taps = p.in_channels;
@@ -56,7 +48,8 @@ public:
 
     // Whether so many outputs lie inside that the rest is better computed by itself.
     static bool worth_a_frame(const Problem<T>& p) {
-        const Part planes = within(p.axis[0]), lines = within(p.axis[1]), width = within(p.axis[2]);
+        const Part planes = within(p.axis[0], p.axis[0].phase[0]), lines = within(p.axis[1], p.axis[1].phase[0]),
+                   width = within(p.axis[2], p.axis[2].phase[0]);
         const bool framed = width.last - width.first < p.axis[2].phase[0].count;
         const Index least = framed ? WORTH_A_FRAME : widest_tile(p) * unit(p);
         return p.x_axis[2] == 1 && planes.first < planes.last && width.last - width.first >= least &&
@@ -157,7 +150,7 @@ private:
         bands_.unit[0] = 1;
         bands_.unit[1] = height_;
         bands_.unit[2] = unit_;
-        for (bool& each : bands_.joined) each = true;
+        bands_.joined = true;
         bands_.cut(span_, 2, WIDEST_BAND);
         // Lines such that all planes that a window reads stay in the cache.
         const Index plane = span_[0].reach * problem_.in_channels * bands_.longest[2] * Index(sizeof(T));

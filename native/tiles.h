@@ -41,9 +41,12 @@ __attribute__((noinline)) void finish_some(const Vector<T>* sum, Index wide, con
 template <class T, int M, int V>
 inline INLINE void finish(const Vector<T> (&sum)[M][V], const Out<T>& out, Index lines) {
     constexpr int L = Lanes<T>::count;
-    if (out.count >= V * L && lines == M && !out.add) {
+    if (out.count >= V * L && lines == M) {
         UNROLL for (int m = 0; m < M; ++m) {
-            UNROLL for (int v = 0; v < V; ++v) store(out.y + m * out.pitch + v * L, sum[m][v]);
+            UNROLL for (int v = 0; v < V; ++v) {
+                T* const to = out.y + m * out.pitch + v * L;
+                store(to, out.add ? load(to) + sum[m][v] : sum[m][v]);
+            }
         }
         return;
     }
@@ -93,7 +96,7 @@ void lines_tile(const T* x, Index step, const int* offsets, Index taps, const T*
 }
 
 // R lines whose windows overlap: input line j serves output line r with kernel line j - r, so that
-// one load serves up to R lines. "Lines" may also be stretches of one line (see rows.h): `line` and
+// one load serves up to R lines. "Lines" may also be stretches of one line (see rows.h, lines.h): `line` and
 // `vector` are the distances between input lines and between a line's vectors.
 //
 // SHARED lines; or, with registers enough, TALLER for kernels of at least LONG lines: fewer loads.
@@ -245,104 +248,6 @@ void pixels_tile(const T* x, Index step, const int* offsets, Index taps, Index d
     finish<T, P, V>(sum, out, P);
 }
 
-// What a depthwise tile reads and writes: pixels `step` apart, lines `line`, all channels, a run of
-// taps; the taps' weights are `channels` apart. `next`: what will be read next from memory, or null.
-template <class T>
-struct Depths {
-    const T* x;
-    Index step, line;
-    const int* offsets;
-    Index taps;
-    const T* weights;
-    Index channels;
-    T* y;
-    Index y_step, y_line;
-    const T* next;
-    bool add, stream;
-};
-
-template <class T, int P, int V>
-inline INLINE void finish_depths(const Vector<T> (&sum)[P][V], const Depths<T>& d, Index at,
-                                 Index line) {
-    constexpr int L = Lanes<T>::count;
-    if (d.next)
-        UNROLL for (int p = 0; p < P; ++p)
-            __builtin_prefetch(d.next + at + line * d.line + p * d.step, 0, 2);
-    UNROLL for (int p = 0; p < P; ++p) {
-        UNROLL for (int v = 0; v < V; ++v) {
-            T* const to = d.y + at + line * d.y_line + p * d.y_step + v * L;
-            if (d.stream)
-                stream(to, sum[p][v]);
-            else
-                store(to, d.add ? load(to) + sum[p][v] : sum[p][v]);
-        }
-    }
-}
-
-// P pixels of a depthwise layer, V vectors of channels at a time from `first` to `last`: every channel
-// has its own weights.
-template <class T, int P, int V>
-void depthwise_tile(const Depths<T>& given, Index first, Index last) {
-    constexpr int L = Lanes<T>::count;
-    const Depths<T> d = given;
-    for (Index at = first; at < last; at += V * L) {
-        Vector<T> sum[P][V] = {};
-        const T* weights = d.weights + at;
-        for (Index k = 0; k < d.taps; ++k, weights += d.channels) {
-            const T* from = d.x + at + d.offsets[k];
-            UNROLL for (int v = 0; v < V; ++v) {
-                const Vector<T> kernel = load(weights + v * L);
-                UNROLL for (int p = 0; p < P; ++p)
-                    sum[p][v] += kernel * load(from + p * d.step + v * L);
-            }
-        }
-        finish_depths<T, P, V>(sum, d, at, 0);
-    }
-}
-
-// BLOCK lines of PIXELS pixels each whose K x K windows overlap: lines and pixels are as far apart as
-// taps, so that one load of the input serves up to K x K of them.
-constexpr int PIXELS = 4, BLOCK = 2;
-
-// Input line I of a block: it serves output line r with kernel line I - r.
-template <class T, int K, int I>
-inline INLINE void depthwise_line(Vector<T> (&sum)[BLOCK][PIXELS], const Depths<T>& d, const T* x,
-                                  const T* weights) {
-    constexpr int FIRST = I < K ? 0 : I - K + 1, LAST = I < BLOCK ? I + 1 : BLOCK;
-    // Lines stay apart: a compiler that loads all weights at once has no registers left for the sums.
-    asm volatile("" ::: "memory");
-    const T* from = x + I * d.line;
-    Vector<T> kernel[LAST - FIRST][K];
-    UNROLL for (int r = FIRST; r < LAST; ++r) {
-        UNROLL for (int k = 0; k < K; ++k)
-            kernel[r - FIRST][k] = load(weights + ((I - r) * K + k) * d.channels);
-    }
-    UNROLL for (int i = 0; i < PIXELS + K - 1; ++i, from += d.step) {
-        const Vector<T> samples = load(from);
-        UNROLL for (int r = FIRST; r < LAST; ++r) {
-            UNROLL for (int k = 0; k < K; ++k) {
-                if (i - k >= 0 && i - k < PIXELS) sum[r][i - k] += kernel[r - FIRST][k] * samples;
-            }
-        }
-    }
-    if constexpr (I + 1 < K + BLOCK - 1) depthwise_line<T, K, I + 1>(sum, d, x, weights);
-}
-
-template <class T, int K>
-void depthwise_block(const Depths<T>& given, Index first, Index last) {
-    constexpr int L = Lanes<T>::count;
-    const Depths<T> d = given;
-    for (Index at = first; at < last; at += L) {
-        Vector<T> sum[BLOCK][PIXELS] = {};
-        depthwise_line<T, K, 0>(sum, d, d.x + at + d.offsets[0], d.weights + at);
-        UNROLL for (int r = 0; r < BLOCK; ++r) {
-            Vector<T> line[PIXELS][1];
-            UNROLL for (int p = 0; p < PIXELS; ++p) line[p][0] = sum[r][p];
-            finish_depths<T, PIXELS, 1>(line, d, at, r);
-        }
-    }
-}
-
 // Tiles by their size at run time: tables of all sizes that fit the registers, made once.
 constexpr int TALLEST = ACCUMULATORS > 12 ? 8 : 6, WIDEST = 6;
 
@@ -360,11 +265,9 @@ template <class T>
 using OverlappingTile = void (*)(const T*, Index, const Overlapping<T>&, const Out<T>&);
 template <class T>
 using PixelsTile = void (*)(const T*, Index, const int*, Index, Index, const T*, const Out<T>&);
-template <class T>
-using DepthwiseTile = void (*)(const Depths<T>&, Index, Index);
 
 // Enters the tiles of `TALL` by `WIDE` and all smaller ones into a table.
-#define TILES(NAME, TILE, TALL, WIDE)                                                  \
+#define TILE_TABLE(NAME, TILE, TALL, WIDE)                                             \
     template <class T, int M = 1, int V = 1>                                           \
     constexpr void enter_##NAME(Table<TILE<T>, TALL, WIDE>& table) {                   \
         if constexpr (M * V <= ACCUMULATORS) table.tile[M - 1][V - 1] = NAME##_tile<T, M, V>; \
@@ -382,19 +285,9 @@ using DepthwiseTile = void (*)(const Depths<T>&, Index, Index);
     template <class T>                                                                 \
     constexpr Table<TILE<T>, TALL, WIDE> NAME##_tiles = make_##NAME<T>();
 
-TILES(channels, ChannelsTile, TALLEST, WIDEST)
-TILES(lines, LinesTile, TALLEST, WIDEST)
-TILES(pixels, PixelsTile, ACCUMULATORS, 2)
-TILES(depthwise, DepthwiseTile, ACCUMULATORS, 2)
-#undef TILES
-
-// The tile of a depthwise layer whose square windows overlap, by their taps along an axis, or null.
-template <class T>
-DepthwiseTile<T> depthwise_blocks(Index taps) {
-    if (taps == 3) return depthwise_block<T, 3>;
-    if (taps == 5) return depthwise_block<T, 5>;
-    return taps == 7 ? depthwise_block<T, 7> : nullptr;
-}
+TILE_TABLE(channels, ChannelsTile, TALLEST, WIDEST)
+TILE_TABLE(lines, LinesTile, TALLEST, WIDEST)
+TILE_TABLE(pixels, PixelsTile, ACCUMULATORS, 2)
 
 // A tile of `tall` lines, SHARED or TALLER.
 template <class T, int R = SHARED, int V = 1>
@@ -403,7 +296,8 @@ OverlappingTile<T> overlapping_tiles(Index tall, Index wide, bool wrapped, Index
         if (tall == TALLER) return overlapping_tiles<T, TALLER, V>(tall, wide, wrapped, taps);
     if (wide == V) {
         if (wrapped) return wrapped_tile<T, R, V>;
-        // Square kernels mostly: one of 3 lines is too short for a taller tile, others for it alone.
+        // Loops without a counter, for square kernels: of 3 taps where a tile is SHARED (3 lines are
+        // too few for a taller one), of 5 where it is the tallest, of 7 where it is taller.
         if constexpr (R == SHARED)
             if (taps == 3) return shared_tile<T, R, V, 3>;
         if constexpr (R == TALLER)

@@ -6,8 +6,6 @@
 
 #include "correlate.h"
 
-#include <unistd.h>
-
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
@@ -59,15 +57,6 @@ inline void streamed() {
 #ifdef __SSE2__
     _mm_sfence();
 #endif
-}
-
-// Bytes of the second cache, as the system tells them or as is usual.
-inline Index second_cache_bytes() {
-#ifdef _SC_LEVEL2_CACHE_SIZE
-    static const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    if (found > 0) return found;
-#endif
-    return 512 << 10;
 }
 
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }

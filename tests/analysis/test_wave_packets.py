@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import linconv as lc
-from linconv.analysis import iterative
+from linconv.analysis import iterative, wave_packets
 from linconv.analysis.davidson import largest_triplet
 from linconv.analysis.iterative import beginning, estimated_norm, estimated_values
-from linconv.analysis.wave_packets import WavePackets, packets_around
+from linconv.analysis.stretches import combined
+from linconv.analysis.wave_packets import WavePackets, _top_vectors, packets_around
 
 
 def conv(rng, kernel, shape, **options):
@@ -178,3 +179,36 @@ def test_a_mirrored_frequency_is_the_same_peak():
     assert len(packets_around(op, ((1.0,), (-1.0,), (1.001,))).peaks) == 1
     turned = lc.Conv(two_peaks(0.9) * np.exp(0.0j), (4000,), padding="same")
     assert len(packets_around(turned, ((1.0,), (-1.0,))).peaks) == 2
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 6), (4, 5, 40), (2, 40, 5), (2, 140, 150)])
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_top_vectors_are_those_of_the_decomposition(shape, kind, rng):
+    blocks = rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if kind != "real" else 0)
+    expected = np.linalg.svd(blocks, full_matrices=False)[2][:, 0].conj()
+    found = _top_vectors(blocks)
+    assert found.shape == (shape[0], shape[2])
+    np.testing.assert_allclose(abs((found.conj() * expected).sum(axis=-1)), 1, rtol=1e-12)
+
+
+def test_strided_maps_of_many_channels_take_the_smaller_products(rng, monkeypatch):
+    """Their blocks are wide: a Gram matrix of the columns would cost most of the time."""
+    sizes = []
+
+    def noted(coefficients, rows):
+        sizes.append(coefficients.shape[-1])
+        return combined(coefficients, rows)
+
+    monkeypatch.setattr(wave_packets, "combined", noted)
+    op = conv(rng, (3, 3, 24, 6), (12, 12, 24), stride=2, padding=1)
+    packets_around(op, ((0.5, 1.0),))
+    assert max(sizes[1:]) == 6
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-165, 1e165, 1e200])
+def test_kernels_whose_squares_are_no_numbers(scale, rng, no_map_is_small):
+    kernel = rng.standard_normal((3, 3, 4, 4))
+    unit, _ = estimated_norm(lc.Conv(kernel, (12, 12, 4), padding=1))
+    found, _ = estimated_norm(lc.Conv(scale * kernel, (12, 12, 4), padding=1))
+    assert found.value == pytest.approx(scale * unit.value, rel=1e-9)
+    assert found.applications <= unit.applications + 8

@@ -23,7 +23,8 @@ Precondition = Callable[[Array], Array]
 
 _SIZE, _KEEP = 8, 3  # vectors at most, and of the best ones after a restart
 _HELPED = 4, 1  # the same with a preconditioner that helps: more vectors save next to no steps
-_STALE = 8  # steps without progress after which a precision has given what it has
+_STALE = 8  # steps without progress after which a precision has given what it has, near its
+# rounding; three times as many above ``eps**0.75``
 _CROWDED = 2  # steps without progress after which more vectors are kept
 _UNFIT = 8  # steps without progress after which a preconditioner is given up
 
@@ -204,8 +205,8 @@ class _Space:
             to[:] = 0
             return
         self.applications += 1
-        part = image.dtype.type(1 / self.scale)
         with np.errstate(over="ignore", invalid="ignore"):
+            part = image.dtype.type(1 / self.scale)
             back = self.adjoint(image * part)
             np.multiply(back.reshape(-1), part, out=to)
 

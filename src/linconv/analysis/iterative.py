@@ -34,8 +34,9 @@ class Beginning:
     Attributes
     ----------
     start : array, shape (n, *input_shape)
-        For a convolution the wave packets that its symbol amplifies most, with a little noise;
-        otherwise, and for small inputs, noise.
+        For a convolution the wave packet that its symbol amplifies most, if its kernel is real
+        the packet's real and imaginary parts, the first with a little noise; otherwise, and for
+        small inputs, noise.
     upper : float
         An upper bound of the norm, where it came along; otherwise inf.
     single : LinearMap or None

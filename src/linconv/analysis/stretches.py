@@ -14,7 +14,7 @@ from linconv.engines.arrays import Array
 __all__ = ["combined", "inner", "length"]
 
 _LONGEST, _SHORTEST = 512, 8  # columns of a stretch
-_PRODUCTS = 2**17  # of numbers in a stretch; OpenBLAS begins to share them at 2**18
+_PRODUCTS = 2**17  # of numbers in a stretch; OpenBLAS shares them from 2**18, complex from 2**16
 
 
 def inner(rows: Array, vector: Array) -> Array:
@@ -41,8 +41,12 @@ def combined(coefficients: Array, rows: Array) -> Array:
     """Return ``coefficients @ rows``, of shape (..., m, n) and (..., n, columns)."""
     *_, m, n = coefficients.shape
     dtype = np.result_type(coefficients, rows)
-    width = _PRODUCTS // (m * n * (4 if dtype.kind == "c" else 1))
-    width = min(max(width, _SHORTEST), _LONGEST)
+    products = _PRODUCTS // (4 if dtype.kind == "c" else 1)
+    few = max(1, products // (n * _SHORTEST))
+    if m > few:
+        strips = (coefficients[..., i : i + few, :] for i in range(0, m, few))
+        return np.concatenate([combined(strip, rows) for strip in strips], axis=-2)
+    width = min(max(products // (m * n), _SHORTEST), _LONGEST)
     columns = rows.shape[-1]
     cut = columns - columns % width
     result: Array = np.empty((*rows.shape[:-2], m, columns), dtype)

@@ -27,11 +27,11 @@ __all__ = ["WavePackets", "packets_around"]
 
 _TURN = 2**26  # steps that a turn of 2 pi is cut into
 _MODES = 24  # windows per axis
-_TABLE = 2**21  # entries of a table of windows
+_TABLE = 2**21  # entries of a table of windows, for each of its terms
 _ROUNDS = 20
 _SQUARINGS, _ALONE = 24, 1e-14
 _VANISHING = 0.05  # length of a packet's real or imaginary part that is rounding, or nearly so
-_SMALL = 64  # rows or columns of a block
+_SMALL, _LARGE = 64, 128  # rows or columns of a block
 _NEAR = 0.1  # the part of the spectrum below the top that packets stand for
 _RIVAL = 0.03  # how far below the highest peak's square others have packets of their own
 
@@ -261,7 +261,8 @@ class _Peak:
 
     def __init__(self, op: Conv, angles: tuple[float, ...], worth: float) -> None:
         self.g = op.geometry
-        self.kernel = op.layout.kernels_first(op.kernel)
+        kernel = op.layout.kernels_first(op.kernel)
+        self.kernel = kernel / np.abs(kernel).max()  # squares of its symbol are of middling size
         turns = np.asarray(angles) / (2 * pi) * _TURN
         self.centre: NDArray[np.int64] = np.rint(turns).astype(np.int64)
         sizes = np.asarray(self.g.output_size)
@@ -362,10 +363,14 @@ def _largest(blocks: Array) -> Array:
 def _top_vectors(blocks: Array) -> Array:
     """Return a right singular vector of the largest value of every block, (..., columns).
 
-    By powers of the Gram matrix, each the square of the one before: they tend to the projection
-    on that vector. Where the second value is as large, to that on both.
+    By powers of the smaller Gram matrix, each the square of the one before: they tend to the
+    projection on a singular vector. Where the second value is as large, to that on both.
     """
-    power = combined(blocks.conj().swapaxes(-1, -2), blocks)
+    if min(blocks.shape[-2:]) > _LARGE:
+        return np.asarray(np.linalg.svd(blocks, full_matrices=False)[2][..., 0, :].conj())
+    adjoints = blocks.conj().swapaxes(-1, -2)
+    wide = blocks.shape[-2] < blocks.shape[-1]
+    power = combined(blocks, adjoints) if wide else combined(adjoints, blocks)
     scale = np.trace(power, axis1=-2, axis2=-1).real
     for _ in range(_SQUARINGS):
         power = power / np.maximum(scale, 1e-300)[..., None, None]
@@ -374,5 +379,7 @@ def _top_vectors(blocks: Array) -> Array:
         if scale.min() > 1 - _ALONE:  # of a projection, divided by its trace: 1
             break
     longest = np.linalg.norm(power, axis=-2).argmax(axis=-1)
-    vectors = np.take_along_axis(power, longest[..., None, None], axis=-1)[..., 0]
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+    vectors = np.take_along_axis(power, longest[..., None, None], axis=-1)
+    if wide:  # those are left ones
+        vectors = combined(adjoints, vectors)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-2, keepdims=True))[..., 0]

@@ -161,7 +161,9 @@ def _cycles(
     alone = channels_last and inputs == outputs == 1 and g.groups * itemsize >= CACHE_LINE
     gathered = 12.0 * parts * (read + written) if alone else 0.0
     if path == "channels":
-        in_blocks = g.kernel_size[-1] in (3, 5, 7) and len(set(g.kernel_size[-2:])) == 1
+        square = g.ndim > 1 and g.kernel_size[-1] in (3, 5, 7)
+        square = square and g.kernel_size[-2] == g.kernel_size[-1]
+        in_blocks = square and (transposed or g.stride[-2:] == g.dilation[-2:])
         return each / (0.5 if in_blocks else 0.35) + parts * (0.2 * read + 0.2 * written)
     if path == "pixels":
         wasted = -(-outputs // lanes) * lanes / outputs
