@@ -63,7 +63,7 @@ class LinearMap(ABC):
 
     @abstractmethod
     def _sparse(self, max_bytes: int) -> Any:
-        """Assemble the CSR array."""
+        """Assemble the CSR array: of `dtype`, or of a wider one where that would round it."""
 
     def sparse(self, *, max_bytes: int = SPARSE_LIMIT) -> Any:
         """Return the matrix as a SciPy CSR array, rows and columns in C order.
@@ -301,9 +301,9 @@ class Product(LinearMap):
         return y
 
     def _sparse(self, max_bytes: int) -> Any:
-        product = self.maps[0]._sparse(max_bytes)
+        product = _widened(self.maps[0], max_bytes)
         for factor in self.maps[1:]:
-            product = product @ factor._sparse(max_bytes)
+            product = product @ _widened(factor, max_bytes)
         product.sort_indices()
         return product
 
@@ -342,7 +342,7 @@ class Sum(LinearMap):
         return self.terms[0]._apply_transpose(y) + self.terms[1]._apply_transpose(y)
 
     def _sparse(self, max_bytes: int) -> Any:
-        return self.terms[0]._sparse(max_bytes) + self.terms[1]._sparse(max_bytes)
+        return _widened(self.terms[0], max_bytes) + _widened(self.terms[1], max_bytes)
 
     @property
     def T(self) -> LinearMap:
@@ -383,8 +383,7 @@ class Scaled(LinearMap):
         return self.factor.item() * result  # NumPy's own numbers would make a NumPy array of it
 
     def _sparse(self, max_bytes: int) -> Any:
-        double = np.result_type(self.dtype, np.float64)  # or a wider sum would see it rounded
-        return self.of._sparse(max_bytes).astype(double) * self.factor
+        return _widened(self.of, max_bytes) * self.factor
 
     @property
     def T(self) -> LinearMap:
@@ -394,3 +393,8 @@ class Scaled(LinearMap):
     def conj(self) -> LinearMap:
         """Return the conjugate number times the conjugate map."""
         return Scaled(np.conj(self.factor), self.of.conj())
+
+
+def _widened(op: LinearMap, max_bytes: int) -> Any:
+    """Return a map's CSR array in double precision, not rounded to the map's own dtype before."""
+    return op._sparse(max_bytes).astype(np.result_type(op.dtype, np.float64), copy=False)

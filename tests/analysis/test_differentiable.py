@@ -121,3 +121,15 @@ def test_other_questions_want_numpy_kernels():
         lc.rank(op)
     with pytest.raises(DTypeError, match="condition takes maps with NumPy kernels"):
         lc.condition(op)
+
+
+def test_long_bands_of_several_channels_have_a_gradient():
+    torch = pytest.importorskip("torch", reason="compares gradients")
+    kernel = torch.tensor(np.random.default_rng(4).standard_normal((3, 2, 2)), requires_grad=True)
+    norm = lc.norm(lc.Conv(kernel, (700, 2), stride=2))
+    (gradient,) = torch.autograd.grad(norm, kernel)
+    # A norm is homogeneous: its gradient times the kernel is the norm (Euler).
+    values, found = kernel.detach(), norm.item()
+    assert (gradient * values).sum().item() == pytest.approx(found, rel=1e-9)
+    plain = lc.norm(lc.Conv(values.numpy(), (700, 2), stride=2))
+    assert found == pytest.approx(float(plain), rel=1e-9)

@@ -115,7 +115,7 @@ def test_a_band_that_would_not_fit_is_refused_before_any_memory_is_taken(monkeyp
     def formed(op):
         raise AssertionError("no matrix should be formed")
 
-    monkeypatch.setattr(sparse_solvers, "_double", formed)
+    monkeypatch.setattr(sparse_solvers, "double_sparse", formed)
     op = lc.Conv(np.ones((5, 5)), (30, 30), padding="same")
     message = "the band of the normal equations must fit in .* GiB; it is at least .* wide for 900"
     with pytest.raises(LinconvError, match=message):

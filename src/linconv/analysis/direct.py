@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linconv.linear_map import LinearMap
-from linconv.matrix import check_bytes
+from linconv.matrix import SPARSE_LIMIT, check_bytes
 
-__all__ = ["EPS", "DenseSolver", "Direct", "gains", "rounding", "times_axes"]
+__all__ = ["EPS", "DenseSolver", "Direct", "double_sparse", "gains", "rounding", "times_axes"]
 
 Array = NDArray[Any]
 
@@ -43,6 +43,12 @@ class Direct(Protocol):
 
     def solve(self, y: Array) -> Array:
         """Return the solutions (n, *input_shape) of outputs (n, *output_shape), in double."""
+
+
+def double_sparse(op: LinearMap) -> Any:
+    """Return the CSR array of a map in double precision: products and sums are not rounded."""
+    wide = np.result_type(op.dtype, np.float64)
+    return op._sparse(SPARSE_LIMIT).astype(wide, copy=False)
 
 
 def rounding(op: LinearMap, largest: float) -> float:
@@ -82,10 +88,9 @@ class DenseSolver:
     how = "the singular value decomposition of the dense matrix"
 
     def __init__(self, op: LinearMap, ridge: float) -> None:
-        wide = np.result_type(op.dtype, np.float64)
-        needed = op.shape[0] * op.shape[1] * wide.itemsize
+        needed = op.shape[0] * op.shape[1] * np.result_type(op.dtype, np.float64).itemsize
         check_bytes("a dense matrix", op.shape, needed, DENSE_BYTES, "use method='auto' or 'cg'")
-        matrix = op.sparse().astype(wide).toarray()
+        matrix = double_sparse(op).toarray()
         self._shape = op.input_shape
         left, values, right = np.linalg.svd(matrix, full_matrices=False)
         self.norm = float(values[0])

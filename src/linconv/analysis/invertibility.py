@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linconv.analysis.direct import DenseSolver, Direct, rounding
+from linconv.analysis.direct import DenseSolver, Direct, double_sparse, rounding
 from linconv.analysis.fourier_solver import FourierSolver, fourier_fits
 from linconv.analysis.iterative import estimated_norm
 from linconv.analysis.kronecker import SeparableSolver, is_separable
@@ -237,7 +237,7 @@ def _decomposed(op: LinearMap) -> Direct | None:
     """Return the solver that knows all singular values, or None."""
     if fourier_fits(op):
         return FourierSolver(op, 0.0)
-    if is_separable(op):
+    if is_separable(op, strictly=True):
         return SeparableSolver(op, 0.0)
     if float(op.shape[0]) * op.shape[1] * min(op.shape) <= DENSE_WORK:
         return DenseSolver(op, 0.0)
@@ -292,7 +292,7 @@ def _basis(op: LinearMap, rank: int) -> Array | None:
         return np.zeros((0, *op.input_shape), wide)
     if columns > BASIS_COLUMNS or max(op.shape) > 4 * BASIS_COLUMNS:
         return None
-    _, _, right = np.linalg.svd(op.sparse().astype(wide).toarray())
+    _, _, right = np.linalg.svd(double_sparse(op).toarray())
     return np.asarray(right[rank:].conj().reshape(-1, *op.input_shape))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy
 
 from linconv.analysis.davidson import Precondition, Triplet, largest_triplet, of_adjoint
+from linconv.analysis.direct import double_sparse
 from linconv.analysis.smallest import smallest_vectors
 from linconv.analysis.stretches import length
 from linconv.analysis.supremum import symbol_supremum
@@ -159,10 +160,9 @@ def _doubled(op: LinearMap) -> Any:
 
 def _smallest_vectors(op: LinearMap, k: int, scale: float) -> tuple[Array, str]:
     """Return right singular vectors, (columns, k), of the smallest values of a tall map."""
-    matrix = op.sparse() if _entries(op) <= _GRAM_LIMIT else None
+    matrix = double_sparse(op) if _entries(op) <= _GRAM_LIMIT else None
     gram = None if matrix is None else (matrix.conj().T @ matrix).tocsc()
     if gram is not None and gram.nnz <= _GRAM_LIMIT:
-        gram = gram.astype(np.result_type(gram.dtype, np.float64))
         shift = -1e-14 * scale**2
         start = np.random.default_rng(0).standard_normal(gram.shape[0])
         _, vectors = scipy.sparse.linalg.eigsh(gram, k=k, sigma=shift, which="LM", v0=start)

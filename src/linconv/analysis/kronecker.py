@@ -20,13 +20,15 @@ __all__ = ["SeparableSolver", "axis_matrices", "is_separable"]
 Array = NDArray[Any]
 
 OPERATIONS = 1e12  # of the decompositions of all axes, at most
+REFINEMENTS = 4
 SAME = 8.0  # roundings of the largest entry up to which two matrices are one
 
 
-def is_separable(op: LinearMap) -> bool:
+def is_separable(op: LinearMap, *, strictly: bool = False) -> bool:
     """Whether a map is a Kronecker product over two axes or more, of sizes that can be solved.
 
-    A kernel counts as an outer product if it is one to the rounding of its own dtype.
+    A kernel counts as an outer product if it is one to the rounding of its own dtype or, strictly,
+    to that of double precision.
     """
     parts = op.maps if isinstance(op, Product) else (op,)
     sizes = [m.output_shape for m in parts] + [op.input_shape]
@@ -35,23 +37,24 @@ def is_separable(op: LinearMap) -> bool:
     longest = [max(axis) for axis in zip(*sizes, strict=True)]
     if len(longest) < 2 or sum(20.0 * n**3 for n in longest) > OPERATIONS:
         return False
-    return all(_splits(part) for part in parts)
+    return all(_splits(part, strictly) for part in parts)
 
 
-def _splits(op: LinearMap) -> bool:
+def _splits(op: LinearMap, strictly: bool) -> bool:
     if isinstance(op, ConvTranspose | Transpose):
-        return _splits(op.T)
+        return _splits(op.T, strictly)
     if isinstance(op, Scaled):
-        return _splits(op.of)
+        return _splits(op.of, strictly)
     if isinstance(op, Product):
-        return all(map(_splits, op.maps))
+        return all(_splits(part, strictly) for part in op.maps)
     if isinstance(op, Conv | Correlate):
-        return _factors(op) is not None
+        return _factors(op, strictly) is not None
     return isinstance(op, Identity | Pad | Decimate)
 
 
-def _factors(op: Conv | Correlate) -> list[Array] | None:
-    return outer_factors(op.layout.kernels_first(op.kernel), float(np.finfo(op.dtype).eps))
+def _factors(op: Conv | Correlate, strictly: bool = False) -> list[Array] | None:
+    eps = EPS if strictly else float(np.finfo(op.dtype).eps)
+    return outer_factors(op.layout.kernels_first(op.kernel), eps)
 
 
 def axis_matrices(op: LinearMap) -> list[Array]:
@@ -87,7 +90,11 @@ def axis_matrices(op: LinearMap) -> list[Array]:
 
 
 class SeparableSolver:
-    """By one singular value decomposition per axis: exact for any border."""
+    """By one singular value decomposition per axis: exact for any border.
+
+    Of a kernel that is an outer product to no more than single precision the product alone is
+    decomposed, and what is found is refined.
+    """
 
     method = "separable"
     how = "one singular value decomposition per axis"
@@ -103,12 +110,40 @@ class SeparableSolver:
             table = np.multiply.outer(table, line)
         self.rank: int | None = int((table > cutoff).sum())
         self._gains = gains(table, ridge, cutoff)
+        self._refines = None if is_separable(op, strictly=True) else op
+        if self._refines is not None:
+            self.how += " of the nearest outer product, refined"
+            self._ridge = ridge
+            self._shrinks = (
+                gains(np.hypot(table, np.sqrt(ridge)), 0.0, 0.0) ** 2
+            )  # 1 / (s^2 + ridge)
         self._left = [left.conj().T for left, _, _ in parts]
         self._right = [right.conj().T for _, _, right in parts]
 
     def solve(self, y: Array) -> Array:
         """Return the solutions (n, *input_shape)."""
-        return times_axes(self._right, times_axes(self._left, y) * self._gains)
+        found = times_axes(self._right, times_axes(self._left, y) * self._gains)
+        return found if self._refines is None else self._refined(found, y, self._refines)
+
+    def _refined(self, found: Array, y: Array, op: LinearMap) -> Array:
+        """Return solutions of the map itself, as near as its outer product lets them come."""
+        smallest = np.linalg.norm(found.reshape(len(y), -1), axis=1)
+        adjoint, forward = op.H, [right.conj().T for right in self._right]
+        for _ in range(REFINEMENTS):
+            left = y - op._apply(found)
+            if self._ridge:
+                gradient = adjoint._apply(left) - self._ridge * found
+                modes = times_axes(forward, gradient) * self._shrinks
+            else:
+                modes = times_axes(self._left, left) * self._gains
+            size = np.linalg.norm(modes.reshape(len(y), -1), axis=1)
+            better = size < smallest / 2  # or it would not get nearer
+            if not better.any():
+                break
+            smallest = np.where(better, size, smallest)
+            step = times_axes(self._right, modes)
+            found = found + step * better.reshape(-1, *(1,) * (step.ndim - 1))
+        return found
 
 
 def _decomposed_once(matrices: list[Array]) -> list[tuple[Array, Array, Array]]:

@@ -72,10 +72,12 @@ def is_direct(op: LinearMap, ridge: float) -> bool:
 def _automatic(op: LinearMap, ridge: float) -> Direct | None:
     if fourier_fits(op):
         return FourierSolver(op, ridge)
-    if is_separable(op):
+    if is_separable(op, strictly=True):
         return SeparableSolver(op, ridge)
     if _small(op):
         return DenseSolver(op, ridge)
+    if is_separable(op):
+        return SeparableSolver(op, ridge)
     try:
         if _narrow(op, ridge):
             return BandedSolver(op, ridge)

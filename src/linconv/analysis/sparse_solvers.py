@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from linconv.analysis.direct import EPS, rounding
+from linconv.analysis.direct import EPS, double_sparse, rounding
 from linconv.convolution import Conv, ConvTranspose
 from linconv.errors import LinconvError
 from linconv.linear_map import LinearMap
@@ -27,15 +27,12 @@ __all__ = [
 Array = NDArray[Any]
 
 BAND_BYTES = 2**30
+TINY = 1e-200
 CONDITION = 1e10  # of normal equations, up to which six digits are left
 
 
 class SingularError(LinconvError):
     """A factorisation that does not exist, or that holds no digits."""
-
-
-def _double(op: LinearMap) -> Any:
-    return op.sparse().astype(np.result_type(op.dtype, np.float64))
 
 
 def with_kernel(op: LinearMap, change: Callable[[Array], Array]) -> Conv | ConvTranspose | None:
@@ -108,7 +105,7 @@ class BandedSolver:
 
     def __init__(self, op: LinearMap, ridge: float) -> None:
         _check_band(op, least_band(op, _widest(op)), "at least ")  # before any memory is taken
-        matrix = _double(op)
+        matrix = double_sparse(op)
         columns = op.shape[1]
         normal = (matrix.conj().T @ matrix + ridge * scipy.sparse.eye_array(columns)).tocsr()
         order = scipy.sparse.csgraph.reverse_cuthill_mckee(normal, symmetric_mode=True)
@@ -161,6 +158,8 @@ class BandedSolver:
 
         found = np.empty(flat.shape, np.result_type(flat, self._factor))
         found[:, self._order] = _columns(flat[:, self._order], solve, np.isrealobj(self._factor))
+        # What is too small to be divided by its own size; inverses of bands decay so far.
+        found[np.abs(found) < TINY * np.abs(found).max(initial=0.0)] = 0
         return found
 
     def solve(self, y: Array) -> Array:
@@ -192,7 +191,7 @@ class SparseSolver:
                 f"method 'sparse' needs as many outputs as inputs, or a ridge; got a matrix of "
                 f"shape {op.shape} and ridge=0; use method='auto'"
             )
-        matrix = _double(op)
+        matrix = double_sparse(op)
         self.norm = float(scipy.sparse.linalg.norm(matrix))
         self._scale = float(np.sqrt(ridge))
         self.how = "sparse LU factors"

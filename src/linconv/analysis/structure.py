@@ -10,6 +10,7 @@ import numpy as np
 import scipy
 
 from linconv.analysis import circular
+from linconv.analysis.direct import double_sparse
 from linconv.analysis.parts import embedded, group_parts
 from linconv.analysis.separable import Separable, band_values, separable
 from linconv.analysis.spectral_values import Vectors
@@ -84,21 +85,26 @@ def all_values(op: LinearMap, max_bytes: int = DENSE_LIMIT) -> AllValues:
         return AllValues(kron.values(), "Kronecker product (separable)", cost, _pairs(op, kron))
     _refuse(op, max_bytes)
     if isinstance(op, Conv | ConvTranspose) and op.geometry.ndim == 1 and max(op.shape) > 1200:
-        matrix = op.sparse()
-        values = band_values(matrix.astype(np.result_type(matrix.dtype, np.float64)))
         cost = f"one band of {max(op.shape)} rows"
-        return AllValues(values, "banded or dense decomposition", cost, None)
+        method = "banded or dense decomposition"
+        return AllValues(
+            band_values(double_sparse(op)), method, cost, _dense_vectors(op, max_bytes)
+        )
     rows, columns = op.shape
     matrix = _matrix(op, max_bytes)
     values = np.linalg.svd(matrix, compute_uv=False)
 
+    cost = f"one decomposition of {rows} x {columns}"
+    return AllValues(values, "dense decomposition", cost, _dense_vectors(op, max_bytes))
+
+
+def _dense_vectors(op: LinearMap, max_bytes: int) -> Vectors:
     def vectors(position: int) -> tuple[Array, Array]:
         u, _, vh = np.linalg.svd(_matrix(op, max_bytes), full_matrices=False)
         left, right = u[:, position], vh[position].conj()
         return left.reshape(op.output_shape), right.reshape(op.input_shape)
 
-    cost = f"one decomposition of {rows} x {columns}"
-    return AllValues(values, "dense decomposition", cost, vectors)
+    return vectors
 
 
 def _refuse(op: LinearMap, max_bytes: int) -> None:
@@ -107,8 +113,8 @@ def _refuse(op: LinearMap, max_bytes: int) -> None:
 
 
 def _matrix(op: LinearMap, max_bytes: int) -> Array:
-    dtype = np.result_type(op.dtype, np.float64)
-    return op.matrix(max_bytes=max_bytes).astype(dtype, copy=False)
+    _refuse(op, max_bytes)
+    return np.asarray(double_sparse(op).toarray())
 
 
 def _separable(op: LinearMap) -> Separable | None:
