@@ -54,9 +54,15 @@ public:
         T* weights = this->enter_combinations(memory);
         this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
             combinations_[i].weights = weights;
-            weights = fill_weights(weights, d, h, w);
+            weights += problem_.groups * vectors_ * L * problem_.in_channels * d.taps * h.taps * w.taps;
         });
         this->enter_offsets(reinterpret_cast<int*>(weights), plane_, line_, depth_);
+    }
+    Index shared_tasks() const { return problem_.groups * tiles_; }
+    void share(Index number, char*) const {
+        this->each_combination([&](Index i, const Phase& d, const Phase& h, const Phase& w) {
+            fill_weights(combinations_[i], number / tiles_, number % tiles_, d, h, w);
+        });
     }
 
     void run(Index number, char* scratch) const {
@@ -85,29 +91,30 @@ public:
 private:
     Index packed_samples() const { return plane_ * larger(1, span_[0].needed(bands_.longest[0])); }
 
-    // Per group and tile of output channels: all taps of a block of input channels, then the next
-    // block; the weights of a tile lie together as whole vectors.
-    T* fill_weights(T* to, const Phase& d, const Phase& h, const Phase& w) const {
+    // Where the weights of a group and a tile of output channels begin.
+    Index weights_of(const Combination<T>& c, Index group, Index tile) const {
+        const Index vectors = group * vectors_ + part(vectors_, tiles_, tile).first;
+        return vectors * L * problem_.in_channels * c.all();
+    }
+    // Per group and tile: all taps of a block of input channels, then the next block; the weights of
+    // a tile lie together as whole vectors.
+    void fill_weights(const Combination<T>& c, Index g, Index t, const Phase& d, const Phase& h,
+                      const Phase& w) const {
         const Problem<T>& p = problem_;
-        for (Index g = 0; g < p.groups; ++g)
-            for (Index t = 0; t < tiles_; ++t) {
-                const Part vectors = part(vectors_, tiles_, t);
-                const Index from = vectors.first * L, width = (vectors.last - vectors.first) * L;
-                const Index there = smaller(width, p.out_channels - from);
-                for (Index block = 0; block < p.in_channels; block += depth_)
-                    for (Index a = 0; a < d.taps; ++a)
-                        for (Index b = 0; b < h.taps; ++b)
-                            for (Index k = 0; k < w.taps; ++k)
-                                for (Index i = block; i < smaller(p.in_channels, block + depth_);
-                                     ++i, to += width) {
-                                    const T* kernel =
-                                        this->kernel_at(g, from, i, d, a, h, b, w, k);
-                                    for (Index o = 0; o < there; ++o)
-                                        to[o] = kernel[o * p.kernel_out];
-                                    for (Index o = there; o < width; ++o) to[o] = T(0);
-                                }
-            }
-        return to;
+        T* to = const_cast<T*>(c.weights) + weights_of(c, g, t);
+        const Part vectors = part(vectors_, tiles_, t);
+        const Index from = vectors.first * L, width = (vectors.last - vectors.first) * L;
+        const Index there = smaller(width, p.out_channels - from);
+        for (Index block = 0; block < p.in_channels; block += depth_)
+            for (Index a = 0; a < d.taps; ++a)
+                for (Index b = 0; b < h.taps; ++b)
+                    for (Index k = 0; k < w.taps; ++k)
+                        for (Index i = block; i < smaller(p.in_channels, block + depth_);
+                             ++i, to += width) {
+                            const T* kernel = this->kernel_at(g, from, i, d, a, h, b, w, k);
+                            for (Index o = 0; o < there; ++o) to[o] = kernel[o * p.kernel_out];
+                            for (Index o = there; o < width; ++o) to[o] = T(0);
+                        }
     }
 
     // All lines of one band, one combination of phases and one tile of output channels.
@@ -119,8 +126,8 @@ private:
         if (count <= 0) return;
         const Part vectors = part(vectors_, tiles_, tile);
         const Index width = (vectors.last - vectors.first) * L, taps = c.all();
-        const T* weights = c.weights + task.group * vectors_ * L * p.in_channels * taps +
-                           vectors.first * L * p.in_channels * taps + channels.first * taps * width;
+        const T* weights =
+            c.weights + weights_of(c, task.group, tile) + channels.first * taps * width;
         const Index outs = smaller(width, p.out_channels - vectors.first * L);
         const bool add = channels.first > 0;
         const Index step = w.step * p.y_axis[2];
