@@ -73,6 +73,8 @@ def conjugate_gradients(
         history.append(objective)
         if callback is not None and steps:
             callback(steps, objective)
+        if not steps:  # from what the start leaves, where y by itself asks for no solution but 0
+            right = np.where(right > 0, right, _norms(s))
         relative = _ratio(_norms(s), right)
         worst = float(relative.max())
         if not np.isfinite(worst):
@@ -146,20 +148,22 @@ def _one(watched: _Watched, y: Array, x: Array, limits: Limits) -> tuple[Array, 
     found, tolerance = x.ravel(), limits.rtol
     for _ in range(4):
         left = target - watched.matvec(found)
+        right = right or float(np.linalg.norm(watched.gradient(left)))
         watched.restart(left, right)
         if np.linalg.norm(watched.gradient(left)) <= limits.rtol * right:
             return found, ""
         if watched.steps >= limits.max_iterations:
             return found, "max_iterations"
-        found = scipy.sparse.linalg.lsmr(
+        step = scipy.sparse.linalg.lsmr(
             watched,
-            target,
+            target if target.any() else left,  # SciPy leaves any start for zero if y is zero
             atol=tolerance,
             btol=tolerance,
             conlim=0,
             maxiter=limits.max_iterations - watched.steps,
-            x0=found,
+            x0=found if target.any() else None,
         )[0]
+        found = step if target.any() else found + step
         if not np.isfinite(found).all():
             return found, "the iteration left the finite numbers"
         tolerance /= 100

@@ -39,7 +39,8 @@ class Solution:
         ``||op(x) - y||`` of each output.
     normal_residual : float
         Residual of the normal equations, ``||op.H(y - op(x)) - ridge x|| / ||op.H(y)||``, the
-        largest of the batch: zero at the minimum. Computed anew from `x`.
+        largest of the batch: zero at the minimum. Computed anew from `x`. Where ``op.H(y)`` is
+        zero, it is relative to that of `x0` instead.
     iterations : int
         0 for a direct method.
     converged : bool
@@ -112,7 +113,8 @@ def solve(
         Where an iteration starts; direct methods need none. Without a ridge, of all minimisers
         the one nearest to `x0`.
     rtol : float
-        Where an iteration ends: residual of the normal equations, relative to ``||op.H(y)||``.
+        Where an iteration ends: residual of the normal equations, relative to ``||op.H(y)||``,
+        or where that is zero, to that of `x0`.
     max_iterations : int, optional
         By default 10 per unknown, at least 100 and at most 2000.
     callback : callable, optional
@@ -134,7 +136,9 @@ def solve(
 
     Notes
     -----
-    Computed in double precision, and returned in the dtype of ``op(x)``. What a method costs:
+    Computed in double precision, and returned in the dtype of ``op(x)``; complex, too, where an
+    iteration starts from a complex `x0`. What exceeds that dtype comes out infinite, with
+    `converged` false. What a method costs:
 
     - "fft": a singular value decomposition per frequency (a division, for one channel and stride
       1), then two FFTs per output. Exact also with stride, for every block couples the
@@ -174,8 +178,14 @@ def solve(
         found = _directly(direct, op, flat, ridge)
     else:
         found = _iterated(op, flat, starts, ridge, limits, method, callback)
-    judged = _judged(found, op, flat, ridge, limits, direct)
-    x = cast_back(judged.x.astype(result, copy=False), as_array("y", y).dtype)
+        if starts.dtype.kind == "c":
+            result = np.result_type(result, np.complex64)
+    judged = _judged(found, op, flat, starts, ridge, limits, direct)
+    with np.errstate(over="ignore"):
+        x = cast_back(judged.x.astype(result, copy=False), as_array("y", y).dtype)
+    if np.isfinite(judged.x).all() and not np.isfinite(x).all():
+        reason = f"{judged.reason}; the solution exceeds {x.dtype}: give y in double precision"
+        judged = replace(judged, converged=False, reason=reason)
     residual = np.asarray(judged.residual).reshape(batch)
     return replace(
         judged,
@@ -296,7 +306,13 @@ def _scales(y: Array) -> Array:
 
 
 def _judged(
-    found: Solution, op: LinearMap, y: Array, ridge: float, limits: Limits, direct: Direct | None
+    found: Solution,
+    op: LinearMap,
+    y: Array,
+    starts: Array,
+    ridge: float,
+    limits: Limits,
+    direct: Direct | None,
 ) -> Solution:
     """Measure the residuals of what was found, and tell whether it is a solution."""
     adjoint = op.H
@@ -306,6 +322,9 @@ def _judged(
         left = output - op._apply(x)
         gradient = adjoint._apply(left) - ridge * x
         right = float(np.linalg.norm(adjoint._apply(output)))
+        if not right and direct is None:
+            start = starts[index : index + 1] / scale
+            right = float(np.linalg.norm(adjoint._apply(output - op._apply(start)) - ridge * start))
         residuals[index] = scale * np.linalg.norm(left)
         off = float(np.linalg.norm(gradient))
         relative = off / right if right else (0.0 if off <= EPS else np.inf)
