@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linconv.analysis.balance import balanced
 from linconv.analysis.direct import EPS, Direct
 from linconv.analysis.krylov import Callback, Limits, Outcome, conjugate_gradients, lsmr
 from linconv.analysis.methods import METHODS, direct_solver
@@ -138,7 +139,8 @@ def solve(
     -----
     Computed in double precision, and returned in the dtype of ``op(x)``; complex, too, where an
     iteration starts from a complex `x0`. What exceeds that dtype comes out infinite, with
-    `converged` false. What a method costs:
+    `converged` false. Maps of a scale above 1e60 or below 1e-60 are solved as a multiple that is
+    not, so that no square of theirs overflows. What a method costs:
 
     - "fft": a singular value decomposition per frequency (a division, for one channel and stride
       1), then two FFTs per output. Exact also with stride, for every block couples the
@@ -171,8 +173,10 @@ def solve(
     batch = outputs.shape[: outputs.ndim - len(op.output_shape)]
     flat = outputs.reshape(prod(batch), *op.output_shape)
     starts = _starts(op, x0, batch, flat)
-    check_map(op)
     result = np.result_type(op.dtype, given)
+    even = balanced(op, ridge, check_map(op))
+    op, ridge, unit = even.op, even.ridge, even.unit
+    starts = starts / unit if unit != 1 else starts
     direct = None if method in ("cg", "lsmr") else direct_solver(op, ridge, method)
     if direct is not None:
         found = _directly(direct, op, flat, ridge)
@@ -182,9 +186,11 @@ def solve(
             result = np.result_type(result, np.complex64)
     judged = _judged(found, op, flat, starts, ridge, limits, direct)
     with np.errstate(over="ignore"):
-        x = cast_back(judged.x.astype(result, copy=False), as_array("y", y).dtype)
+        x = judged.x * unit if unit != 1 else judged.x
+        x = cast_back(x.astype(result, copy=False), as_array("y", y).dtype)
     if np.isfinite(judged.x).all() and not np.isfinite(x).all():
-        reason = f"{judged.reason}; the solution exceeds {x.dtype}: give y in double precision"
+        reason = f"{judged.reason}; the solution exceeds {x.dtype}: "
+        reason += "scale y down" if x.dtype.char in "dD" else "give y in double precision"
         judged = replace(judged, converged=False, reason=reason)
     residual = np.asarray(judged.residual).reshape(batch)
     return replace(
@@ -223,8 +229,11 @@ def _finite(
     return double, working.dtype
 
 
-def check_map(op: LinearMap) -> None:
-    """Raise `LinconvError` if a map turns finite numbers into others."""
+def check_map(op: LinearMap) -> float:
+    """Raise `LinconvError` if a map turns finite numbers into others.
+
+    Returns the largest magnitude that its transpose turns ones into.
+    """
     probe = np.ones((1, *op.output_shape), np.result_type(op.dtype, np.float64))
     seen = op.T._apply(probe) if 0 not in op.output_shape else probe
     if bad := int(seen.size - np.isfinite(seen).sum()):
@@ -232,6 +241,7 @@ def check_map(op: LinearMap) -> None:
             f"a map that is solved must be finite; its transpose turns ones into {bad} NaN or "
             f"infinite values of {seen.size}; check its kernel"
         )
+    return float(np.abs(seen).max(initial=0.0))
 
 
 def _limits(op: LinearMap, rtol: Any, max_iterations: Any) -> Limits:
