@@ -155,6 +155,22 @@ def test_a_solution_beyond_its_dtype_has_not_converged(dtype, method):
     np.testing.assert_allclose(wide.x[1], largest * 4, rtol=1e-2)
 
 
+@pytest.mark.parametrize("method", ["cg", "lsmr"])
+def test_the_callback_sees_the_history(method):
+    op = lc.Conv(oblique(3), (6, 7), padding="same")
+    y, seen = random_outputs(op, 2), []
+    found = lc.solve(op, y, method=method, callback=lambda *entry: seen.append(entry))
+    history = found.history[1:] if method == "cg" else found.history  # that of "cg" has its start
+    first = len(history)
+    assert seen[:first] == list(enumerate(history, 1))
+    if method == "cg":
+        assert len(seen) == first
+    else:  # the second output counts anew
+        seen_of_second: list = []
+        lc.solve(op, y[1], method=method, callback=lambda *entry: seen_of_second.append(entry))
+        assert seen[first:] == seen_of_second
+
+
 # Messages
 
 

@@ -13,7 +13,7 @@ from linconv.analysis.balance import Balanced, balanced
 from linconv.analysis.direct import Direct
 from linconv.analysis.methods import METHODS, direct_solver
 from linconv.analysis.solve import check_map, read_map, solve
-from linconv.arguments import choice, finite_number
+from linconv.arguments import choice, finite_number, integer
 from linconv.errors import LinconvError
 from linconv.linear_map import LinearMap
 from linconv.matrix import check_bytes
@@ -54,6 +54,8 @@ class RegularisedInverse(NumPyMap):
         rtol: float = 1e-10,
         max_iterations: int | None = None,
     ) -> None:
+        if max_iterations is not None:
+            max_iterations = integer("max_iterations", max_iterations, minimum=0)
         self._set(
             of.output_shape,
             of.input_shape,

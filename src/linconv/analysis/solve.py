@@ -57,8 +57,9 @@ class Solution:
         Of the map, where the method tells.
     history : tuple of float
         Of an iteration, from its start. "cg": the root of what is minimised over ``||y||``, the
-        largest of the batch; "lsmr": the relative residual of the normal equations of the first
-        output. Neither ever rises.
+        largest of the batch (where that is too large to be taken at once, of its first part);
+        "lsmr": the relative residual of the normal equations of the first output. Neither ever
+        rises.
     """
 
     x: Array
@@ -120,7 +121,9 @@ def solve(
         By default 10 per unknown, at least 100 and at most 2000.
     callback : callable, optional
         ``callback(iteration, relative_residual)`` after every iteration, with the entry of
-        `Solution.history`.
+        `Solution.history`. "lsmr" takes one output after the other, and "cg" as many at once as
+        fit in 256 MiB: the iterations count from 1 for each of these, and the history is that of
+        the first.
 
     Returns
     -------
