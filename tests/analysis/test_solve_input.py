@@ -119,6 +119,10 @@ def test_outputs_that_ask_for_zero_from_any_start(method, ridge):
         wanted = np.concatenate([output.ravel(), np.zeros(36)]) - system @ start.ravel()
         nearest = start.ravel() + np.linalg.lstsq(system, wanted, rcond=None)[0]
         np.testing.assert_allclose(x.ravel(), nearest, atol=1e-7)
+    again = lc.solve(op, y, method=method, ridge=ridge, x0=found.x, rtol=1e-9)
+    assert again.converged, again.reason
+    assert ridge or again.iterations == 0
+    np.testing.assert_allclose(again.x, found.x, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["cg", "lsmr"])

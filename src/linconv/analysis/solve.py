@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from linconv.analysis.balance import balanced
 from linconv.analysis.direct import EPS, Direct
-from linconv.analysis.krylov import Callback, Limits, Outcome, conjugate_gradients, lsmr
+from linconv.analysis.krylov import (
+    Callback,
+    Limits,
+    Outcome,
+    conjugate_gradients,
+    lsmr,
+    references,
+)
 from linconv.analysis.methods import METHODS, direct_solver
 from linconv.analysis.preconditioner import circulant_preconditioner
 from linconv.arguments import choice, finite_number, integer
@@ -41,7 +48,7 @@ class Solution:
     normal_residual : float
         Residual of the normal equations, ``||op.H(y - op(x)) - ridge x|| / ||op.H(y)||``, the
         largest of the batch: zero at the minimum. Computed anew from `x`. Where ``op.H(y)`` is
-        zero, it is relative to that of `x0` instead.
+        zero, it is relative to what a start as large as `x0` leaves.
     iterations : int
         0 for a direct method.
     converged : bool
@@ -116,7 +123,7 @@ def solve(
         the one nearest to `x0`.
     rtol : float
         Where an iteration ends: residual of the normal equations, relative to ``||op.H(y)||``,
-        or where that is zero, to that of `x0`.
+        or where that is zero, to what a start as large as `x0` leaves.
     max_iterations : int, optional
         By default 10 per unknown, at least 100 and at most 2000.
     callback : callable, optional
@@ -336,8 +343,7 @@ def _judged(
         gradient = adjoint._apply(left) - ridge * x
         right = float(np.linalg.norm(adjoint._apply(output)))
         if not right and direct is None:
-            start = starts[index : index + 1] / scale
-            right = float(np.linalg.norm(adjoint._apply(output - op._apply(start)) - ridge * start))
+            right = float(references(op, output, starts[index : index + 1] / scale, ridge)[0])
         residuals[index] = scale * np.linalg.norm(left)
         off = float(np.linalg.norm(gradient))
         relative = off / right if right else (0.0 if off <= EPS else np.inf)
