@@ -347,3 +347,26 @@ def test_wrong_sizes(op, image, size, message):
 def test_wrong_ridges(op, image, ridge):
     with pytest.raises(LinconvError, match=f"ridge must be a finite number .*; got {ridge}"):
         lc.inverse_kernel(op, 3, image, ridge=ridge)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+@pytest.mark.parametrize("given", ["white", "images"])
+def test_rank_and_condition_of_features_that_are_zero_or_tiny(mode, given):
+    rng = np.random.default_rng(31)
+    images = {"prior": "white"} if given == "white" else {"images": rng.random((20, 9, 9, 1))}
+
+    def best(kernel: np.ndarray) -> lc.InverseKernel:
+        op = lc.Conv(kernel, (9, 9, 1), padding="same", padding_mode=mode)
+        return lc.inverse_kernel(op, 3, bias=False, **images)
+
+    kernel = rng.standard_normal((3, 3, 1, 2))
+    one = best(kernel[..., :1])
+    assert one.rank == 9
+    kernel[..., 1] = 0
+    for scale in (1.0, 1e-6, 1e-20):
+        both = best(kernel * scale)
+        assert both.rank == 9
+        assert both.condition == pytest.approx(one.condition, rel=1e-9)
+        assert both.mse == pytest.approx(one.mse, rel=1e-9)
+    nothing = best(0 * kernel)
+    assert (nothing.rank, nothing.condition) == (0, np.inf)

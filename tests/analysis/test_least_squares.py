@@ -141,6 +141,36 @@ def test_triangle_where_the_rank_is_short(cuts):
     assert found.unknowns[3] == pytest.approx([0, 0], abs=1e-14)
 
 
+@pytest.mark.parametrize("cuts", PIECES.values(), ids=PIECES)
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-20, 1e-120])
+@pytest.mark.parametrize("zeros", [[], [0], [1, 3], [4]])
+def test_the_scale_of_the_unknowns_columns_changes_no_rank(zeros, scale, cuts):
+    """Columns of zeros, and others far smaller than the targets."""
+    rng = np.random.default_rng(11)
+    rows = plain(rng)
+    rows[:, zeros] = 0
+    rows[:, 2] = rows[:, [0, 1, 3, 4]] @ rng.standard_normal(4)
+    values = np.linalg.svd(rows[:, :UNKNOWNS], compute_uv=False)
+    rank = UNKNOWNS - 1 - len(zeros)
+    rows[:, :UNKNOWNS] *= scale
+    total = accumulate(rows, cuts)
+    found = solve_shared([(total, np.arange(UNKNOWNS))], UNKNOWNS, np.zeros(UNKNOWNS))
+    assert found.rank == rank
+    assert found.condition == pytest.approx(values[0] / values[rank - 1], rel=1e-9)
+    least = np.linalg.pinv(rows[:, :UNKNOWNS] / scale, rcond=1e-10) @ rows[:, UNKNOWNS:]
+    np.testing.assert_allclose(found.unknowns * scale, least, rtol=0, atol=1e-12)
+    assert not total.triangle[:, zeros].any()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30])
+def test_columns_that_wake_up(scale):
+    """Nothing, or next to nothing, in the rows that come first."""
+    rows = plain(np.random.default_rng(12))
+    rows[: ROWS // 2, [1, 4]] *= scale
+    for cuts in ([], [300], [200, 400]):
+        assert_factor(accumulate(rows, cuts).triangle, rows)
+
+
 def test_fewer_rows_than_columns():
     rows = np.random.default_rng(4).standard_normal((3, COLUMNS))
     assert_factor(accumulate(rows, [1]).triangle, rows)

@@ -6,7 +6,7 @@ import pytest
 import linconv as lc
 from cases import CASES
 from linconv.analysis.priors import read_prior
-from linconv.errors import LinconvError, ShapeError
+from linconv.errors import GeometryError, LinconvError, ShapeError
 
 
 def layer(case):
@@ -107,3 +107,17 @@ def test_wrong_priors():
         lc.wiener(op, 0.1, -np.ones((6, 6)))
     with pytest.raises(LinconvError, match="the same at a frequency and its negative"):
         lc.wiener(op, 0.1, 1.0 + np.arange(36.0).reshape(6, 6))
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [(-3, "max_iterations must be at least 0; got -3"), ("a", "must be a whole number; got 'a'")],
+)
+@pytest.mark.parametrize("method", ["auto", "cg"])
+def test_wrong_numbers_of_iterations(method, steps, message):
+    op = lc.Conv(np.ones((3, 3)), (6, 6))
+    with pytest.raises(GeometryError, match=message):
+        lc.pinv(op, method=method, max_iterations=steps)
+    for prior in ("white", "natural"):
+        with pytest.raises(GeometryError, match=message):
+            lc.wiener(op, 0.1, prior, max_iterations=steps)

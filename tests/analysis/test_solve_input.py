@@ -101,6 +101,80 @@ def test_to_dict_is_plain_json():
         assert "x" not in read
 
 
+# Starts
+
+
+@pytest.mark.parametrize("method", ["cg", "lsmr"])
+@pytest.mark.parametrize("ridge", [0.0, 1e-2])
+def test_outputs_that_ask_for_zero_from_any_start(method, ridge):
+    rng = np.random.default_rng(15)
+    op = lc.Conv(rng.standard_normal((3, 3)), (6, 6))
+    y = np.stack([np.zeros((4, 4)), rng.standard_normal((4, 4))])
+    start = rng.standard_normal((6, 6))
+    found = lc.solve(op, y, method=method, ridge=ridge, x0=start, rtol=1e-10)
+    assert found.converged, found.reason
+    matrix = op.matrix()
+    system = np.concatenate([matrix, np.sqrt(ridge) * np.eye(36)])
+    for x, output in zip(found.x, y, strict=True):
+        wanted = np.concatenate([output.ravel(), np.zeros(36)]) - system @ start.ravel()
+        nearest = start.ravel() + np.linalg.lstsq(system, wanted, rcond=None)[0]
+        np.testing.assert_allclose(x.ravel(), nearest, atol=1e-7)
+    again = lc.solve(op, y, method=method, ridge=ridge, x0=found.x, rtol=1e-9)
+    assert again.converged, again.reason
+    assert ridge or again.iterations == 0
+    np.testing.assert_allclose(again.x, found.x, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["cg", "lsmr"])
+@pytest.mark.parametrize("ridge", [0.0, 1e-2])
+def test_a_complex_start_of_a_real_map(method, ridge):
+    rng = np.random.default_rng(16)
+    op = lc.Conv(rng.standard_normal((3, 3)).astype(np.float32), (14, 14), padding="same", stride=2)
+    y = op(rng.standard_normal((14, 14)).astype(np.float32))
+    start = rng.standard_normal((14, 14)) + 1j * rng.standard_normal((14, 14))
+    found = lc.solve(op, y, method=method, ridge=ridge, x0=start, rtol=1e-10)
+    assert found.converged, found.reason
+    assert found.x.dtype == np.complex64
+    matrix = op.matrix().astype(np.float64)
+    system = np.concatenate([matrix, np.sqrt(ridge) * np.eye(196)])
+    left = np.concatenate([y.ravel(), np.zeros(196)]) - system @ start.ravel()
+    nearest = start.ravel() + np.linalg.lstsq(system, left, rcond=None)[0]
+    np.testing.assert_allclose(found.x.ravel(), nearest, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("method", ["auto", "cg"])
+def test_a_solution_beyond_its_dtype_has_not_converged(dtype, method):
+    largest = float(np.finfo(dtype).max)
+    op = lc.Conv(dtype([[1 / 128]]), (3, 3))
+    y = np.full((2, 3, 3), largest / 256, dtype)
+    y[1] = largest / 32
+    found = lc.solve(op, y, method=method)
+    assert not found.converged
+    assert f"the solution exceeds {dtype.__name__}: give y in double" in found.reason
+    np.testing.assert_allclose(found.x[0], largest / 2, rtol=1e-2)
+    assert np.isinf(found.x[1]).all()
+    wide = lc.solve(op, y.astype(np.float64), method=method)
+    assert wide.converged
+    np.testing.assert_allclose(wide.x[1], largest * 4, rtol=1e-2)
+
+
+@pytest.mark.parametrize("method", ["cg", "lsmr"])
+def test_the_callback_sees_the_history(method):
+    op = lc.Conv(oblique(3), (6, 7), padding="same")
+    y, seen = random_outputs(op, 2), []
+    found = lc.solve(op, y, method=method, callback=lambda *entry: seen.append(entry))
+    history = found.history[1:] if method == "cg" else found.history  # that of "cg" has its start
+    first = len(history)
+    assert seen[:first] == list(enumerate(history, 1))
+    if method == "cg":
+        assert len(seen) == first
+    else:  # the second output counts anew
+        seen_of_second: list = []
+        lc.solve(op, y[1], method=method, callback=lambda *entry: seen_of_second.append(entry))
+        assert seen[first:] == seen_of_second
+
+
 # Messages
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from linconv.analysis.balance import balanced
 from linconv.analysis.direct import DenseSolver, Direct, double_sparse, rounding
 from linconv.analysis.fourier_solver import FourierSolver, fourier_fits
 from linconv.analysis.iterative import estimated_norm
@@ -202,7 +203,15 @@ def invertibility(op: LinearMap) -> Invertibility:
     input are lost; at cycles 3 per 9 (2.094 radians per sample)
     """
     read_map(op)
-    check_map(op)
+    even = balanced(op, seen=check_map(op))
+    found = _told(even.op)
+    inverse = None if found.inverse is None else RegularisedInverse(op, 0.0)
+    residual = None if found.residual is None else found.residual / even.unit
+    return replace(found, inverse=inverse, residual=residual)
+
+
+def _told(op: LinearMap) -> Invertibility:
+    """Return the answer for a map of ordinary scale."""
     solver = _decomposed(op) or _factorised(op)
     if solver is None:
         return _looked_at(op)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from linconv.linear_map import LinearMap
 
-__all__ = ["Callback", "Limits", "Outcome", "conjugate_gradients", "lsmr"]
+__all__ = ["Callback", "Limits", "Outcome", "conjugate_gradients", "lsmr", "references"]
 
 Array = NDArray[Any]
 Callback = Callable[[int, float], Any]
@@ -41,6 +41,20 @@ class Outcome:
     history: tuple[float, ...]
 
 
+def references(op: LinearMap, y: Array, x: Array, ridge: float) -> Array:
+    """Return what the residuals of the normal equations are relative to, one of each output.
+
+    The norm of ``op.H(y)``; where that is zero, for zero is a solution, the norm of what random
+    numbers as large as the start `x` leave: the start itself may leave nothing but rounding.
+    """
+    right = _norms(op.H._apply(y))
+    if right.all() or not x.any():
+        return right
+    probe = np.random.default_rng(0).standard_normal((1, *x.shape[1:]))
+    left = op.H._apply(op._apply(probe)) + ridge * probe
+    return np.where(right > 0, right, _norms(x) * (_norms(left) / _norms(probe)))
+
+
 def conjugate_gradients(
     op: LinearMap,
     y: Array,
@@ -59,7 +73,7 @@ def conjugate_gradients(
     adjoint = op.H
     r = y - op._apply(x)
     scale = _norms(y)
-    right = _norms(adjoint._apply(y))
+    right = references(op, y, x, ridge)
     x, search, gamma = x.copy(), None, None
     history: list[float] = []
     scratch: Array = np.empty(x.shape, np.result_type(x, r))  # new memory costs as much as a sum
@@ -132,17 +146,17 @@ def lsmr(
     most, failed = 0, ""
     for index in range(len(y)):
         watched = _Watched(op, ridge, callback)
-        found, reason = _one(watched, y[index], x[index], limits)
+        right = float(references(op, y[index : index + 1], x[index : index + 1], ridge)[0])
+        found, reason = _one(watched, y[index], x[index], right, limits)
         solutions[index] = found.reshape(x.shape[1:])
         most, failed = max(most, watched.steps), failed or reason
         history = history or tuple(watched.history)
     return Outcome(solutions, most, failed, history)
 
 
-def _one(watched: _Watched, y: Array, x: Array, limits: Limits) -> tuple[Array, str]:
+def _one(watched: _Watched, y: Array, x: Array, right: float, limits: Limits) -> tuple[Array, str]:
     """Return one solution, and why it is not to the tolerance, or an empty string."""
     target = np.concatenate([y.ravel(), np.zeros(watched.shape[0] - y.size, y.dtype)])
-    right = float(np.linalg.norm(watched.rmatvec(target)))
     found, tolerance = x.ravel(), limits.rtol
     for _ in range(4):
         left = target - watched.matvec(found)
@@ -151,15 +165,16 @@ def _one(watched: _Watched, y: Array, x: Array, limits: Limits) -> tuple[Array, 
             return found, ""
         if watched.steps >= limits.max_iterations:
             return found, "max_iterations"
-        found = scipy.sparse.linalg.lsmr(
+        step = scipy.sparse.linalg.lsmr(
             watched,
-            target,
+            target if target.any() else left,  # SciPy leaves any start for zero if y is zero
             atol=tolerance,
             btol=tolerance,
             conlim=0,
             maxiter=limits.max_iterations - watched.steps,
-            x0=found,
+            x0=found if target.any() else None,
         )[0]
+        found = step if target.any() else found + step
         if not np.isfinite(found).all():
             return found, "the iteration left the finite numbers"
         tolerance /= 100

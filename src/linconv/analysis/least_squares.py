@@ -13,7 +13,7 @@ __all__ = ["LeastSquares", "Solution", "solve_shared"]
 
 Array = NDArray[Any]
 
-_GUARD = 1e-13  # directions below this part of the largest are not divided by in `_triangle`
+_GUARD = 1e-13  # directions below this part of their columns are not divided by in `_triangle`
 _GROWTH = 1e6  # rows may exceed those before in any direction by this in square, or lose accuracy
 _SKEEL = 1e5  # up to which a triangle is inverted: what is lost is rounding times this number
 _SHIFT = 1e-14  # keeps the Cholesky factor of a whitened, singular Gram matrix defined
@@ -136,10 +136,16 @@ def _triangle(rows: Array, guess: Array, guess_rows: int) -> Array:
     if len(guess) < columns:
         sample = rows[:: len(rows) // (4 * columns)]
         guess, guess_rows = _householder(sample), len(sample)
-    guard = _GUARD * np.linalg.norm(guess)
-    if not guard > 0:
+    live = guess.any(axis=0)
+    if live.any() and not live.all() and not rows[:, ~live].any():
+        narrow = _triangle(rows[:, live], guess[:, live], guess_rows)
+        wide = np.zeros((len(narrow), columns))
+        wide[:, live] = narrow
+        return wide
+    guard = _GUARD * np.linalg.norm(guess, axis=0)  # of each column, whatever those beside it
+    if not (guard > 0).all():
         return _householder(rows)
-    whitener = _householder(np.concatenate([guess, guard * np.eye(columns)]))
+    whitener = _householder(np.concatenate([guess, np.diag(guard)]))
     white = _divided(rows, whitener)
     gram = white.T @ white
     expected = len(rows) / guess_rows

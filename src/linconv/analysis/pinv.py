@@ -9,10 +9,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from linconv.analysis.balance import Balanced, balanced
 from linconv.analysis.direct import Direct
 from linconv.analysis.methods import METHODS, direct_solver
 from linconv.analysis.solve import check_map, read_map, solve
-from linconv.arguments import choice, finite_number
+from linconv.arguments import choice, finite_number, integer
 from linconv.errors import LinconvError
 from linconv.linear_map import LinearMap
 from linconv.matrix import check_bytes
@@ -53,6 +54,8 @@ class RegularisedInverse(NumPyMap):
         rtol: float = 1e-10,
         max_iterations: int | None = None,
     ) -> None:
+        if max_iterations is not None:
+            max_iterations = integer("max_iterations", max_iterations, minimum=0)
         self._set(
             of.output_shape,
             of.input_shape,
@@ -68,7 +71,11 @@ class RegularisedInverse(NumPyMap):
     def _direct(self) -> Direct | None:
         if self.asked in ("cg", "lsmr"):
             return None
-        return direct_solver(self.of, self.ridge, self.asked)
+        return direct_solver(self._even.op, self._even.ridge, self.asked)
+
+    @cached_property
+    def _even(self) -> Balanced:
+        return balanced(self.of, self.ridge)
 
     @property
     def exact(self) -> bool:
@@ -85,8 +92,11 @@ class RegularisedInverse(NumPyMap):
         wide = x.astype(np.result_type(x, np.float64), copy=False)
         direct = self._direct
         if direct is not None:
-            return direct.solve(wide).astype(x.dtype, copy=False)
-        found = solve(
+            found = direct.solve(wide)
+            if self._even.unit != 1:
+                found = found * self._even.unit
+            return found.astype(x.dtype, copy=False)
+        iterated = solve(
             self.of,
             wide,
             method=self.method,
@@ -94,12 +104,12 @@ class RegularisedInverse(NumPyMap):
             rtol=self.rtol,
             max_iterations=self.max_iterations,
         )
-        if not found.converged:
+        if not iterated.converged:
             raise LinconvError(
-                f"the inverse could not be applied to the tolerance: {found.reason}; see "
+                f"the inverse could not be applied to the tolerance: {iterated.reason}; see "
                 f"max_iterations and rtol"
             )
-        return found.x.astype(x.dtype, copy=False)
+        return iterated.x.astype(x.dtype, copy=False)
 
     def _apply_transpose(self, y: Array) -> Array:
         return self._transposed._apply(y)

@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linconv.analysis.balance import balanced
 from linconv.analysis.direct import EPS, Direct
-from linconv.analysis.krylov import Callback, Limits, Outcome, conjugate_gradients, lsmr
+from linconv.analysis.krylov import (
+    Callback,
+    Limits,
+    Outcome,
+    conjugate_gradients,
+    lsmr,
+    references,
+)
 from linconv.analysis.methods import METHODS, direct_solver
 from linconv.analysis.preconditioner import circulant_preconditioner
 from linconv.arguments import choice, finite_number, integer
@@ -39,7 +47,8 @@ class Solution:
         ``||op(x) - y||`` of each output.
     normal_residual : float
         Residual of the normal equations, ``||op.H(y - op(x)) - ridge x|| / ||op.H(y)||``, the
-        largest of the batch: zero at the minimum. Computed anew from `x`.
+        largest of the batch: zero at the minimum. Computed anew from `x`. Where ``op.H(y)`` is
+        zero, it is relative to what a start as large as `x0` leaves.
     iterations : int
         0 for a direct method.
     converged : bool
@@ -55,8 +64,9 @@ class Solution:
         Of the map, where the method tells.
     history : tuple of float
         Of an iteration, from its start. "cg": the root of what is minimised over ``||y||``, the
-        largest of the batch; "lsmr": the relative residual of the normal equations of the first
-        output. Neither ever rises.
+        largest of the batch (where that is too large to be taken at once, of its first part);
+        "lsmr": the relative residual of the normal equations of the first output. Neither ever
+        rises.
     """
 
     x: Array
@@ -112,12 +122,15 @@ def solve(
         Where an iteration starts; direct methods need none. Without a ridge, of all minimisers
         the one nearest to `x0`.
     rtol : float
-        Where an iteration ends: residual of the normal equations, relative to ``||op.H(y)||``.
+        Where an iteration ends: residual of the normal equations, relative to ``||op.H(y)||``,
+        or where that is zero, to what a start as large as `x0` leaves.
     max_iterations : int, optional
         By default 10 per unknown, at least 100 and at most 2000.
     callback : callable, optional
         ``callback(iteration, relative_residual)`` after every iteration, with the entry of
-        `Solution.history`.
+        `Solution.history`. "lsmr" takes one output after the other, and "cg" as many at once as
+        fit in 256 MiB: the iterations count from 1 for each of these, and the history is that of
+        the first.
 
     Returns
     -------
@@ -134,7 +147,10 @@ def solve(
 
     Notes
     -----
-    Computed in double precision, and returned in the dtype of ``op(x)``. What a method costs:
+    Computed in double precision, and returned in the dtype of ``op(x)``; complex, too, where an
+    iteration starts from a complex `x0`. What exceeds that dtype comes out infinite, with
+    `converged` false. Maps of a scale above 1e60 or below 1e-60 are solved as a multiple that is
+    not, so that no square of theirs overflows. What a method costs:
 
     - "fft": a singular value decomposition per frequency (a division, for one channel and stride
       1), then two FFTs per output. Exact also with stride, for every block couples the
@@ -167,15 +183,25 @@ def solve(
     batch = outputs.shape[: outputs.ndim - len(op.output_shape)]
     flat = outputs.reshape(prod(batch), *op.output_shape)
     starts = _starts(op, x0, batch, flat)
-    check_map(op)
     result = np.result_type(op.dtype, given)
+    even = balanced(op, ridge, check_map(op))
+    op, ridge, unit = even.op, even.ridge, even.unit
+    starts = starts / unit if unit != 1 else starts
     direct = None if method in ("cg", "lsmr") else direct_solver(op, ridge, method)
     if direct is not None:
         found = _directly(direct, op, flat, ridge)
     else:
         found = _iterated(op, flat, starts, ridge, limits, method, callback)
-    judged = _judged(found, op, flat, ridge, limits, direct)
-    x = cast_back(judged.x.astype(result, copy=False), as_array("y", y).dtype)
+        if starts.dtype.kind == "c":
+            result = np.result_type(result, np.complex64)
+    judged = _judged(found, op, flat, starts, ridge, limits, direct)
+    with np.errstate(over="ignore"):
+        x = judged.x * unit if unit != 1 else judged.x
+        x = cast_back(x.astype(result, copy=False), as_array("y", y).dtype)
+    if np.isfinite(judged.x).all() and not np.isfinite(x).all():
+        reason = f"{judged.reason}; the solution exceeds {x.dtype}: "
+        reason += "scale y down" if x.dtype.char in "dD" else "give y in double precision"
+        judged = replace(judged, converged=False, reason=reason)
     residual = np.asarray(judged.residual).reshape(batch)
     return replace(
         judged,
@@ -213,8 +239,11 @@ def _finite(
     return double, working.dtype
 
 
-def check_map(op: LinearMap) -> None:
-    """Raise `LinconvError` if a map turns finite numbers into others."""
+def check_map(op: LinearMap) -> float:
+    """Raise `LinconvError` if a map turns finite numbers into others.
+
+    Returns the largest magnitude that its transpose turns ones into.
+    """
     probe = np.ones((1, *op.output_shape), np.result_type(op.dtype, np.float64))
     seen = op.T._apply(probe) if 0 not in op.output_shape else probe
     if bad := int(seen.size - np.isfinite(seen).sum()):
@@ -222,6 +251,7 @@ def check_map(op: LinearMap) -> None:
             f"a map that is solved must be finite; its transpose turns ones into {bad} NaN or "
             f"infinite values of {seen.size}; check its kernel"
         )
+    return float(np.abs(seen).max(initial=0.0))
 
 
 def _limits(op: LinearMap, rtol: Any, max_iterations: Any) -> Limits:
@@ -296,7 +326,13 @@ def _scales(y: Array) -> Array:
 
 
 def _judged(
-    found: Solution, op: LinearMap, y: Array, ridge: float, limits: Limits, direct: Direct | None
+    found: Solution,
+    op: LinearMap,
+    y: Array,
+    starts: Array,
+    ridge: float,
+    limits: Limits,
+    direct: Direct | None,
 ) -> Solution:
     """Measure the residuals of what was found, and tell whether it is a solution."""
     adjoint = op.H
@@ -306,6 +342,8 @@ def _judged(
         left = output - op._apply(x)
         gradient = adjoint._apply(left) - ridge * x
         right = float(np.linalg.norm(adjoint._apply(output)))
+        if not right and direct is None:
+            right = float(references(op, output, starts[index : index + 1] / scale, ridge)[0])
         residuals[index] = scale * np.linalg.norm(left)
         off = float(np.linalg.norm(gradient))
         relative = off / right if right else (0.0 if off <= EPS else np.inf)
