@@ -71,6 +71,23 @@ def test_rank_tells_its_gap_and_takes_a_tolerance():
     assert lc.rank(NOTHING).gap == (np.inf, 0.0)
 
 
+def test_entries_that_are_not_finite_are_refused_wherever_they_stand():
+    wraps = {"padding": "same", "padding_mode": "circular"}
+    conv, periodic = lc.Conv(np.ones((3, 3)), (6, 6)), lc.Conv(np.ones((3, 3)), (6, 6), **wraps)
+    functions = (lc.svdvals, lc.norm, lc.norm_bounds, lc.condition, lc.rank, lc.null_space)
+    for value in (np.nan, -np.inf, complex(0, np.inf)):
+        image = np.zeros((6, 6), complex if np.iscomplexobj(value) else float)
+        image[2, 3] = value
+        of_kernel = conv.as_function_of_kernel(image)
+        for function in functions:
+            for op in (value * conv, periodic + value * periodic, (value * periodic).T @ periodic):
+                with pytest.raises(LinconvError, match="needs a map with a finite factor; got"):
+                    function(op)
+            for op in (of_kernel, of_kernel.T, lc.identity((4, 4)) @ of_kernel, 2 * of_kernel):
+                with pytest.raises(LinconvError, match="the map must have finite entries; its tra"):
+                    function(op)
+
+
 def test_bad_input_is_refused():
     op = lc.Conv(np.ones(3), (9,))
     for function in (lc.svdvals, lc.norm, lc.condition, lc.rank, lc.null_space, lc.range_space):
