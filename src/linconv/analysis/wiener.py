@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from linconv.analysis.krylov import Callback
 from linconv.analysis.pinv import RegularisedInverse
 from linconv.analysis.priors import Prior, prior_root, read_prior
-from linconv.analysis.solve import check_map, read_map
+from linconv.analysis.solve import Solution, check_map, read_map, solve
 from linconv.analysis.spectral_filter import SpectralFilter
 from linconv.analysis.symbol import layouts
 from linconv.arguments import finite_number
@@ -12,7 +16,7 @@ from linconv.errors import LinconvError
 from linconv.layout import Layout
 from linconv.linear_map import LinearMap, Product
 
-__all__ = ["wiener"]
+__all__ = ["wiener", "wiener_solution"]
 
 
 def wiener(
@@ -77,6 +81,42 @@ def wiener(
     inner = RegularisedInverse(whitened, ratio, rtol=rtol, max_iterations=max_iterations)
     _ = inner.exact
     return inner if root is None else Product(root, inner)
+
+
+def wiener_solution(
+    op: LinearMap,
+    y: Any,
+    noise_to_signal: float,
+    prior: Prior,
+    *,
+    rtol: float,
+    callback: Callback | None = None,
+) -> Solution:
+    """Return what `wiener` makes of outputs, and how good it is, whether or not it converged.
+
+    Parameters
+    ----------
+    op, noise_to_signal, prior, rtol
+        As `wiener`.
+    y : array, shape (*batch, *op.output_shape)
+    callback : callable, optional
+        As `solve`.
+
+    Returns
+    -------
+    Solution
+        Its residuals are those of the map of whitened images.
+
+    Raises
+    ------
+    DTypeError, ShapeError, GeometryError, LinconvError
+        As `wiener` and `solve`.
+    """
+    read_map(op)
+    check_map(op)
+    whitened, root = _whitened(op, prior)
+    found = solve(whitened, y, ridge=noise_to_signal, rtol=rtol, callback=callback)
+    return found if root is None else replace(found, x=root(found.x))
 
 
 def _whitened(op: LinearMap, prior: Prior) -> tuple[LinearMap, SpectralFilter | None]:
