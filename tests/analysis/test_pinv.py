@@ -100,6 +100,16 @@ def test_a_prior_wants_to_know_which_axes_are_spatial():
         lc.wiener(mixed, 0.1, "natural")
 
 
+def test_a_filter_beside_maps_that_know_no_layout():
+    rng = np.random.default_rng()
+    conv = lc.Conv(rng.standard_normal((3, 3, 2, 2)), (4, 6, 2), padding=1, padding_mode="circular")
+    prior = lc.wiener(conv, 0.1, "natural").maps[0]
+    for op in (prior @ lc.identity((4, 6, 2)), lc.Decimate((4, 6, 2), (2, 2, 1)) @ prior):
+        y = rng.standard_normal(op.output_shape)
+        want = np.linalg.pinv(op.matrix()) @ y.ravel()
+        np.testing.assert_allclose(lc.solve(op, y).x.ravel(), want, rtol=0, atol=1e-4)
+
+
 def test_a_prior_takes_few_steps_at_any_border():
     """A power spectrum of six decades is no worse for the preconditioner than a flat one."""
     kernel = np.exp(-np.add.outer(np.arange(-3, 4) ** 2, np.arange(-3, 4) ** 2) / 4) + np.eye(7) / 2

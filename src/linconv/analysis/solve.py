@@ -229,7 +229,7 @@ def check_map(op: LinearMap) -> None:
     if bad := int(seen.size - np.isfinite(seen).sum()):
         raise LinconvError(
             f"the map must have finite entries; its transpose turns ones into {bad} NaN or "
-            f"infinite values of {seen.size}; check its kernel"
+            f"infinite values of {seen.size}; check its kernel, or the array it is made of"
         )
 
 
