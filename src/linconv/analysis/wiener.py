@@ -68,6 +68,7 @@ def wiener(
     Examples
     --------
     >>> import numpy as np
+    >>> from linconv import Conv
     >>> blur = Conv(np.ones((3, 3)) / 9, (8, 8), padding="same", padding_mode="circular")
     >>> restore = wiener(blur, 0.01, prior="natural")
     >>> bool(np.allclose(restore(blur(np.ones((8, 8)))), 1, atol=0.01))
