@@ -31,14 +31,19 @@ def test_moore_penrose(case, method):
 
 
 def covariance(op, prior):
-    """The dense circular covariance of a prior, from the definition of its spectrum."""
-    size, channels = op.geometry.input_size, op.geometry.in_channels
+    """The dense circular covariance of a prior on the inputs of a convolution."""
+    return covariance_of(op.layout, op.input_shape, prior)
+
+
+def covariance_of(layout, shape, prior):
+    """The same from the definition of its spectrum."""
+    size, channels = layout.split(shape, 1)
     lags = np.fft.ifftn(read_prior(prior, size)).real
     places = np.array(list(np.ndindex(*size)))
     steps = (places[:, None] - places) % np.array(size)
     spatial = lags[tuple(np.moveaxis(steps, -1, 0))]
     eye = np.eye(channels)
-    return np.kron(spatial, eye) if op.layout.channels_last else np.kron(eye, spatial)
+    return np.kron(spatial, eye) if layout.channels_last else np.kron(eye, spatial)
 
 
 @pytest.mark.parametrize("prior", ["white", "natural"])
@@ -50,6 +55,59 @@ def test_wiener_is_the_dense_formula(case, prior):
     y = np.random.default_rng(1).standard_normal((2, *op.output_shape))
     found = lc.wiener(op, 0.1, prior, rtol=1e-11)(y).reshape(2, -1)
     np.testing.assert_allclose(found, y.reshape(2, -1) @ want.T, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+def test_a_prior_is_about_the_spatial_axes_of_any_map(padding_mode, data_format):
+    rng = np.random.default_rng()
+    last = data_format == "channels_last"
+    conv = lc.Conv(
+        rng.standard_normal((3, 3, 2, 2) if last else (2, 2, 3, 3)),
+        (5, 6, 2) if last else (2, 5, 6),
+        padding="same",
+        padding_mode=padding_mode,
+        data_format=data_format,
+    )
+    decimate, correlate, pad = conv.factors()
+    shuffle = lc.DepthToSpace(conv.input_shape, (1, 2), data_format=data_format)
+    maps = (2 * conv, -conv, conv + conv, conv @ (0.5 * conv), 2 * conv.T, shuffle)
+    for op in (*maps, decimate @ correlate @ pad):
+        a, r = op.matrix(), covariance_of(conv.layout, op.input_shape, "natural")
+        want = r @ a.conj().T @ np.linalg.inv(a @ r @ a.conj().T + 0.1 * np.eye(len(a)))
+        y = rng.standard_normal(op.output_shape)
+        found = lc.wiener(op, 0.1, "natural")(y).ravel()
+        close = 1e-9 if op.dtype == np.float64 else 1e-5
+        np.testing.assert_allclose(found, want @ y.ravel(), rtol=0, atol=close)
+
+
+def test_a_prior_wants_to_know_which_axes_are_spatial():
+    shape = (4, 6)
+    every_other = lc.Decimate(shape, (1, 2))
+    with pytest.raises(LinconvError, match=r"\(4, 6\) are spatial; got .*no convolution; mul"):
+        lc.wiener(every_other, 0.1, "natural")
+    np.testing.assert_allclose(
+        lc.wiener(every_other, 1, "white").matrix(), every_other.matrix().T / 2, atol=1e-12
+    )
+    told = every_other @ lc.Conv(np.ones((1, 1)), shape)
+    a, r = told.matrix(), covariance(lc.Conv(np.ones((1, 1)), shape), "natural")
+    want = r @ a.T @ np.linalg.inv(a @ r @ a.T + 0.1 * np.eye(len(a)))
+    np.testing.assert_allclose(lc.wiener(told, 0.1, "natural").matrix(), want, atol=1e-9)
+    mixed = lc.Conv(np.ones((1, 1, 1, 1)), (6, 4, 1)) + lc.Conv(
+        np.ones((6, 6, 1, 1)), (6, 4, 1), data_format="channels_first"
+    )
+    with pytest.raises(LinconvError, match="with convolutions of several layouts"):
+        lc.wiener(mixed, 0.1, "natural")
+
+
+def test_a_filter_beside_maps_that_know_no_layout():
+    rng = np.random.default_rng()
+    conv = lc.Conv(rng.standard_normal((3, 3, 2, 2)), (4, 6, 2), padding=1, padding_mode="circular")
+    prior = lc.wiener(conv, 0.1, "natural").maps[0]
+    for op in (prior @ lc.identity((4, 6, 2)), lc.Decimate((4, 6, 2), (2, 2, 1)) @ prior):
+        y = rng.standard_normal(op.output_shape)
+        want = np.linalg.pinv(op.matrix()) @ y.ravel()
+        np.testing.assert_allclose(lc.solve(op, y).x.ravel(), want, rtol=0, atol=1e-4)
 
 
 def test_a_prior_takes_few_steps_at_any_border():

@@ -213,5 +213,21 @@ def test_wrong_maps_and_outputs(op):
         with pytest.raises(LinconvError, match="y must be finite; got 1 NaN or infinite values of"):
             lc.solve(op, y)
         broken = lc.Conv(np.where(oblique(3) == oblique(3).max(), value, 1), (6, 6))
-        with pytest.raises(LinconvError, match="a map that is solved must be finite; its transp"):
+        with pytest.raises(LinconvError, match="the map must have finite entries; its transp"):
             lc.solve(broken, np.ones((4, 4)))
+
+
+def test_kernels_of_other_libraries_are_refused():
+    torch = pytest.importorskip("torch", reason="kernels are its tensors")
+    conv = lc.Conv(torch.ones(3, 3), (5, 5))
+    wraps = lc.Conv(torch.ones(3, 3), (5, 5), padding="same", padding_mode="circular")
+    of_kernel = lc.Conv(np.ones((3, 3)), (5, 5)).as_function_of_kernel(torch.ones(5, 5))
+    for op in (conv, wraps, 2 * conv.T, of_kernel):
+        for function in (
+            lambda op: lc.solve(op, np.ones(op.output_shape)),
+            lc.pinv,
+            lambda op: lc.wiener(op, 0.1),
+            lc.invertibility,
+        ):
+            with pytest.raises(DTypeError, match="NumPy kernels; got a kernel of torch; conv"):
+                function(op)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy
 
 import linconv as lc
 from linconv.analysis.spectral_values import SpectralValue, SpectralValues
@@ -69,6 +70,60 @@ def test_rank_tells_its_gap_and_takes_a_tolerance():
     assert int(lc.rank(op, rtol=0.5)) == 3
     assert int(lc.rank(NOTHING)) == 0
     assert lc.rank(NOTHING).gap == (np.inf, 0.0)
+
+
+def test_a_zero_map_too_large_to_decompose_has_zero_values_and_orthonormal_vectors():
+    conv = lc.Conv(np.random.default_rng().standard_normal((3, 3)), (40, 41), padding=1)
+    for op in (0 * conv, (0 * conv).T, lc.Conv(0 * conv.kernel, (40, 41), padding=1)):
+        for which in ("largest", "smallest"):
+            found = lc.svdvals(op, 3, which)
+            assert found.values.tolist() == [0, 0, 0]
+            assert found.interval[1].tolist() == [0, 0, 0]
+            for side in zip(*map(found.vectors, range(3)), strict=True):
+                rows = np.reshape(side, (3, -1))
+                np.testing.assert_array_equal(rows @ rows.T, np.eye(3))
+        assert float(lc.condition(op)) == np.inf
+
+
+def test_estimates_of_extreme_scale():
+    kernel = np.diag([1.0, 4, 1]) + 1j * np.random.default_rng().random((3, 3))
+    near = lc.Conv(kernel, (40, 41))
+    want = lc.svdvals(near, 1)
+    assert want.kind == "estimate"
+    for scale in (1e-280, 1e200):
+        for op in (lc.Conv(kernel * scale, (40, 41)).T, scale * near):
+            found = lc.svdvals(op, 1)
+            assert found.values[0] / scale == pytest.approx(want.values[0], rel=1e-9)
+            assert found.residual[0] < 1e-6
+    low, same = (lc.svdvals(lc.Conv(k, (40, 41)), 1, "smallest") for k in (kernel * scale, kernel))
+    assert low.values[0] / scale == pytest.approx(same.values[0], rel=1e-6)
+
+
+def test_an_iteration_that_fails_says_what_to_do(monkeypatch):
+    def fails(*arguments, **options):
+        raise scipy.sparse.linalg.ArpackNoConvergence("no convergence", [], [])
+
+    monkeypatch.setattr(scipy.sparse.linalg, "svds", fails)
+    op = lc.Conv(np.random.default_rng().standard_normal((3, 3)), (40, 41))
+    with pytest.raises(LinconvError, match=r"the 2 largest .* which failed: .*no conv.*; ask for"):
+        lc.svdvals(op, 2)
+
+
+def test_entries_that_are_not_finite_are_refused_wherever_they_stand():
+    wraps = {"padding": "same", "padding_mode": "circular"}
+    conv, periodic = lc.Conv(np.ones((3, 3)), (6, 6)), lc.Conv(np.ones((3, 3)), (6, 6), **wraps)
+    functions = (lc.svdvals, lc.norm, lc.norm_bounds, lc.condition, lc.rank, lc.null_space)
+    for value in (np.nan, -np.inf, complex(0, np.inf)):
+        image = np.zeros((6, 6), complex if np.iscomplexobj(value) else float)
+        image[2, 3] = value
+        of_kernel = conv.as_function_of_kernel(image)
+        for function in functions:
+            for op in (value * conv, periodic + value * periodic, (value * periodic).T @ periodic):
+                with pytest.raises(LinconvError, match="needs a map with a finite factor; got"):
+                    function(op)
+            for op in (of_kernel, of_kernel.T, lc.identity((4, 4)) @ of_kernel, 2 * of_kernel):
+                with pytest.raises(LinconvError, match="the map must have finite entries; its tra"):
+                    function(op)
 
 
 def test_bad_input_is_refused():

@@ -152,6 +152,20 @@ def test_an_iteration_cut_short_gives_exit_status_1(photo, folder, monkeypatch):
     assert "max_iterations=1" in found["reason"]
 
 
+def test_a_wiener_filter_that_ends_early_is_written_with_exit_status_1(photo, folder):
+    given = (photo, "--kernel", "gaussian5", "--noise", "0.01", "--out", folder / "x.npy")
+    early = facts(*given, "--rtol", "1e-17", status=1)
+    assert not early["converged"]
+    assert "rtol=1e-17" in early["reason"]
+    x = np.load(folder / "x.npy")
+    (folder / "x.npy").unlink()
+    done = facts(*given, "--rtol", "1e-10")
+    assert done["converged"]
+    assert done["reason"] == "Wiener's filter for power 1 / frequency^2"
+    assert done["iterations"] > 1
+    np.testing.assert_allclose(x, np.load(folder / "x.npy"), rtol=0, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -160,6 +174,8 @@ def test_an_iteration_cut_short_gives_exit_status_1(photo, folder, monkeypatch):
         (["FOLDER"], "is a directory"),
         (["PHOTO", "--kernel", "1 2; 3"], "rows of [2, 1]"),
         (["PHOTO", "--kernel", "FOLDER/cube.npy"], "--kernel must have two axes"),
+        (["PHOTO", "--kernel", "FOLDER/nan.npy"], "--kernel must be finite; got 2 NaN or infinite"),
+        (["PHOTO", "--kernel", "1 1e999"], "--kernel must be finite; got 1 NaN or infinite values"),
         (
             ["PHOTO", "--kernel", "FOLDER/wide.npy", "--padding", "valid"],
             "kernel must not be larger than the padded input",
@@ -175,6 +191,7 @@ def test_an_iteration_cut_short_gives_exit_status_1(photo, folder, monkeypatch):
 def test_bad_input_is_told_in_one_line(photo, folder, arguments, message):
     (folder / "broken.png").write_bytes(photo.read_bytes()[:200])
     np.save(folder / "cube.npy", np.ones((2, 2, 2)))
+    np.save(folder / "nan.npy", np.array([[1, np.nan, 2], [np.inf, 1, 1]]))
     np.save(folder / "wide.npy", np.ones((3, 50)))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     arguments = [a.replace("FOLDER", str(folder)).replace("PHOTO", str(photo)) for a in arguments]

@@ -24,12 +24,12 @@ __all__ = ["attached", "first_tensor", "numpy_twin"]
 
 
 def first_tensor(op: LinearMap) -> Any:
-    """Return the first kernel in a map that is a tensor or a JAX array, or None."""
+    """Return the first tensor or JAX array that is a kernel, or fixed array, in a map, or None."""
     for part in op._made_of():
         found = first_tensor(part)
         if found is not None:
             return found
-    kernel = getattr(op, "kernel", None)
+    kernel = getattr(op, "kernel", getattr(op, "fixed", None))
     return None if kernel is None or kind(kernel) == "numpy" else kernel
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from linconv.analysis.direct import gains, rounding
 from linconv.analysis.frequencies import Frequencies
 from linconv.analysis.spectral_filter import SpectralFilter
-from linconv.analysis.symbol import Blocks, circulant, circulant_blocks
+from linconv.analysis.symbol import Blocks, circulant, circulant_blocks, layouts
 from linconv.linear_map import LinearMap, Product
 from linconv.matrix import DENSE_LIMIT
 
@@ -41,14 +41,18 @@ def fourier_fits(op: LinearMap) -> bool:
 
 
 def peeled(op: LinearMap) -> tuple[SpectralFilter | None, LinearMap, SpectralFilter | None]:
-    """Return a product without the spectral filter that it begins or ends with, and these."""
+    """Return a product without the spectral filter that it begins or ends with, and these.
+
+    A filter stays where it is unless all convolutions of the rest are in its layout.
+    """
     if not isinstance(op, Product):
         return None, op, None
     maps = list(op.maps)
     first = maps.pop(0) if isinstance(maps[0], SpectralFilter) else None
     last = maps.pop() if maps and isinstance(maps[-1], SpectralFilter) else None
     inner = Product(*maps) if len(maps) > 1 else maps[0] if maps else None
-    if inner is None:
+    filters = [one for one in (first, last) if isinstance(one, SpectralFilter)]
+    if inner is None or any(layouts(inner) != {one.layout} for one in filters):
         return None, op, None
     return (
         first if isinstance(first, SpectralFilter) else None,

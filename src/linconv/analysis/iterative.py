@@ -12,11 +12,13 @@ import scipy
 from linconv.analysis.davidson import Precondition, Triplet, largest_triplet, of_adjoint
 from linconv.analysis.direct import double_sparse
 from linconv.analysis.smallest import smallest_vectors
+from linconv.analysis.sparse_solvers import with_kernel
 from linconv.analysis.stretches import length
 from linconv.analysis.supremum import symbol_supremum
 from linconv.analysis.wave_packets import packets_around
 from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array
+from linconv.errors import LinconvError
 from linconv.linear_map import LinearMap
 
 __all__ = ["estimated_norm", "estimated_values"]
@@ -25,6 +27,7 @@ _RTOL = 1e-6
 _MOST = 4000
 _RESTARTS = 300  # of the search for the smallest
 _SMALL = 1000  # samples for which random vectors are as good a start as any
+_EXTREME = 1e60  # norms beyond it, or below its inverse, are brought near 1 first
 _GRAM_LIMIT = 4_000_000  # stored entries of a Gram matrix that is still factorised
 
 
@@ -124,16 +127,37 @@ def estimated_values(op: LinearMap, k: int, which: str) -> tuple[Array, Array, A
         Residuals ``‖Aᴴu - σv‖`` relative to the largest singular value.
     left, right : array, shape (k, rows) and (k, columns)
     method : str
+
+    Raises
+    ------
+    LinconvError
+        If the iteration for the largest fails.
     """
+    dtype = np.result_type(op.dtype, np.float64)
+    peak = float(np.abs(op.matvec(np.random.default_rng(0).standard_normal(op.shape[1]))).max())
+    if not peak:
+        zeros = np.zeros(k)
+        left, right = (np.eye(k, n, dtype=dtype) for n in op.shape)
+        return zeros, zeros, left, right, "the map is zero"
+    if not 1 / _EXTREME < peak < _EXTREME:  # or squares would leave the numbers there are
+        factor = 2.0 ** -np.clip(np.log2(peak), -1000, 1000).round()
+        near = with_kernel(op, lambda kernel: kernel * factor) or factor * op
+        values, *others = estimated_values(near, k, which)
+        return (values / factor, *others)
     if which == "largest":
-        dtype = np.result_type(op.dtype, np.float64)
         turned = isinstance(op, ConvTranspose)
         begin = beginning(op.T.conj() if turned else op)
         start = begin.start[0].reshape(-1).astype(dtype)
         if turned != (op.shape[0] < op.shape[1]):  # ARPACK works on the shorter side
             start = op.rmatvec(start) if turned else op.matvec(start)
         solver = scipy.sparse.linalg.svds
-        _, _, vh = solver(_doubled(op), k=k, which="LM", v0=start, tol=1e-9, solver="arpack")
+        try:
+            _, _, vh = solver(_doubled(op), k=k, which="LM", v0=start, tol=1e-9, solver="arpack")
+        except scipy.sparse.linalg.ArpackError as error:
+            raise LinconvError(
+                f"the {k} largest singular values of {op!r} must be found by Lanczos' iteration, "
+                f"which failed: {error}; ask for fewer, or for norm(op)"
+            ) from error
         return (*_ritz(op, vh.conj().T, None), "implicitly restarted Lanczos (ARPACK)")
     scale = estimated_norm(op)[0].value
     few = op.shape[0] < op.shape[1]

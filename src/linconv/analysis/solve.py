@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linconv.analysis.balance import balanced
+from linconv.analysis.differentiable import first_tensor
 from linconv.analysis.direct import EPS, Direct
 from linconv.analysis.krylov import (
     Callback,
@@ -24,6 +25,7 @@ from linconv.analysis.methods import METHODS, direct_solver
 from linconv.analysis.preconditioner import circulant_preconditioner
 from linconv.arguments import choice, finite_number, integer
 from linconv.engines.arrays import as_array, cast_back, computed_in
+from linconv.engines.kinds import kind
 from linconv.errors import DTypeError, LinconvError, ShapeError
 from linconv.linear_map import LinearMap
 
@@ -139,7 +141,7 @@ def solve(
     Raises
     ------
     ShapeError, DTypeError
-        If `y` or `x0` do not fit the map.
+        If `y` or `x0` do not fit the map, or it has a kernel that is a tensor or a JAX array.
     GeometryError
         If `ridge`, `rtol` or `max_iterations` are no such numbers, or the method is unknown.
     LinconvError
@@ -212,11 +214,17 @@ def solve(
 
 
 def read_map(op: Any) -> None:
-    """Raise `DTypeError` unless `op` is a map."""
+    """Raise `DTypeError` unless `op` is a map with NumPy kernels."""
     if not isinstance(op, LinearMap):
         raise DTypeError(
             f"what is solved must be a map of linconv; got {type(op).__name__}; use e.g. "
             f"lc.Conv(kernel, input_shape)"
+        )
+    tensor = first_tensor(op)
+    if tensor is not None:
+        raise DTypeError(
+            f"what is solved must be a map with NumPy kernels; got a kernel of {kind(tensor)}; "
+            f"convert it with numpy.asarray"
         )
 
 
@@ -245,11 +253,12 @@ def check_map(op: LinearMap) -> float:
     Returns the largest magnitude that its transpose turns ones into.
     """
     probe = np.ones((1, *op.output_shape), np.result_type(op.dtype, np.float64))
-    seen = op.T._apply(probe) if 0 not in op.output_shape else probe
+    with np.errstate(invalid="ignore", over="ignore"):
+        seen = op.T._apply(probe) if 0 not in op.output_shape else probe
     if bad := int(seen.size - np.isfinite(seen).sum()):
         raise LinconvError(
-            f"a map that is solved must be finite; its transpose turns ones into {bad} NaN or "
-            f"infinite values of {seen.size}; check its kernel"
+            f"the map must have finite entries; its transpose turns ones into {bad} NaN or "
+            f"infinite values of {seen.size}; check its kernel, or the array it is made of"
         )
     return float(np.abs(seen).max(initial=0.0))
 

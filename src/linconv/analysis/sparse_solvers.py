@@ -42,8 +42,9 @@ def with_kernel(op: LinearMap, change: Callable[[Array], Array]) -> Conv | ConvT
         return None if twin is None else twin.T
     if not isinstance(op, Conv):
         return None
-    kernel = np.asarray(change(np.asarray(op.kernel)), np.float64)
-    return Conv.of(kernel, op.layout, op.geometry)
+    kernel = np.asarray(change(np.asarray(op.kernel)))
+    wide = kernel.astype(np.result_type(kernel, np.float64), copy=False)
+    return Conv.of(wide, op.layout, op.geometry)
 
 
 def least_band(op: LinearMap, enough: float = inf) -> int:

@@ -14,14 +14,16 @@ from linconv.analysis.differentiable import attached, first_tensor, numpy_twin
 from linconv.analysis.direct import EPS, rounding
 from linconv.analysis.iterative import estimated_norm, estimated_values
 from linconv.analysis.parts import group_parts
+from linconv.analysis.solve import check_map
 from linconv.analysis.spectral_values import SpectralValue, SpectralValues, Vectors
 from linconv.analysis.structure import all_values, quick
 from linconv.analysis.symbol import circulant
 from linconv.arguments import choice, finite_number, integer
+from linconv.convolution import Conv, ConvTranspose
 from linconv.engines.arrays import Array
 from linconv.engines.kinds import kind
 from linconv.errors import DTypeError, LinconvError, SizeError
-from linconv.linear_map import LinearMap
+from linconv.linear_map import LinearMap, Scaled
 from linconv.matrix import DENSE_LIMIT
 
 __all__ = ["Rank", "condition", "norm", "rank", "svdvals"]
@@ -30,14 +32,17 @@ _WHICH = ("largest", "smallest", "all")
 
 
 def checked_map(name: str, op: Any) -> LinearMap:
-    """Return `op` if it is a map with finite entries, as far as its kernels tell; else raise."""
+    """Return `op` if it is a map with finite entries; else raise."""
     if not isinstance(op, LinearMap):
         raise LinconvError(
             f"{name} takes a map of linconv; got {type(op).__name__}; make it with Conv, "
             f"ConvTranspose or their algebra"
         )
     _check_kernels(name, op)
-    if name not in ("svdvals", "norm") and first_tensor(op) is not None:
+    if first_tensor(op) is None:
+        if not _only_kernels(op):
+            check_map(op)
+    elif name not in ("svdvals", "norm"):
         raise DTypeError(
             f"{name} takes maps with NumPy kernels; got a kernel of {kind(first_tensor(op))}; "
             f"convert it with numpy.asarray, or use norm and svdvals, which are differentiable"
@@ -45,11 +50,19 @@ def checked_map(name: str, op: Any) -> LinearMap:
     return op
 
 
-def _check_kernels(name: str, op: Any) -> None:
-    for inner in (*getattr(op, "maps", ()), *getattr(op, "terms", ())):
+def _only_kernels(op: LinearMap) -> bool:
+    """Whether all entries of a map are products and sums of kernels and factors."""
+    parts = op._made_of()
+    return all(map(_only_kernels, parts)) if parts else isinstance(op, Conv | ConvTranspose)
+
+
+def _check_kernels(name: str, op: LinearMap) -> None:
+    for inner in op._made_of():
         _check_kernels(name, inner)
-    if isinstance(getattr(op, "of", None), LinearMap):
-        _check_kernels(name, op.of)
+    if isinstance(op, Scaled) and not np.isfinite(op.factor):
+        raise LinconvError(
+            f"{name} needs a map with a finite factor; got {op.factor}; multiply it by a number"
+        )
     kernel = getattr(op, "kernel", None)
     if isinstance(kernel, np.ndarray) and not np.isfinite(kernel).all():
         bad = int(kernel.size - np.isfinite(kernel).sum())

@@ -32,8 +32,9 @@ from linconv.layout import Layout
 from linconv.linear_map import LinearMap, Product, Scaled, Sum, Transpose
 from linconv.matrix import DENSE_LIMIT
 from linconv.padding import padded_sources
+from linconv.shuffling import Shuffle
 
-__all__ = ["Blocks", "Circulant", "circulant", "circulant_blocks", "gram_degrees"]
+__all__ = ["Blocks", "Circulant", "circulant", "circulant_blocks", "gram_degrees", "layouts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,24 +237,18 @@ def circulant_blocks(
 
 def _layout(op: LinearMap) -> Layout | None:
     """Return the one layout of all convolutions in a map; bare where there are none."""
-    layouts = {_known(layout) for layout in _layouts(op)}
-    if len(layouts) > 1:
+    found = layouts(op)
+    if len(found) > 1:
         return None
-    return layouts.pop() if layouts else Layout(len(op.input_shape), "channels_first", True)
+    return found.pop() if found else Layout(len(op.input_shape), "channels_first", True)
 
 
-def _known(layout: Layout) -> Layout:
-    """Bare layouts are one, whatever their data format."""
-    return Layout(layout.ndim, "channels_first", True) if layout.bare else layout
-
-
-def _layouts(op: LinearMap) -> list[Layout]:
-    if isinstance(op, Conv | ConvTranspose | Correlate):
-        return [op.layout]
-    if isinstance(op, Product | Sum):
-        parts = op.maps if isinstance(op, Product) else op.terms
-        return [layout for part in parts for layout in _layouts(part)]
-    return _layouts(op.of) if isinstance(op, Scaled | Transpose) else []
+def layouts(op: LinearMap) -> set[Layout]:
+    """Return the layouts of what a map is made of; bare ones are one, of any data format."""
+    if isinstance(op, Conv | ConvTranspose | Correlate | Shuffle):
+        one = op.layout
+        return {Layout(one.ndim, "channels_first", True) if one.bare else one}
+    return {layout for part in op._made_of() for layout in layouts(part)}
 
 
 def _leaf(op: LinearMap, layout: Layout) -> tuple[Array, Geometry] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linconv.analysis.solve import Solution, solve
-from linconv.analysis.wiener import wiener
+from linconv.analysis.wiener import wiener_solution
 from linconv.commands.maps import can_write, geometry_options, named_padding, read_kernel
 from linconv.commands.running import (
     EXIT_STATUS,
@@ -231,24 +231,26 @@ def _restored(
     if ratio is None and ridge is None and noise:
         signal = max(float(features.var()) - noise**2, noise**2) / (gain or 1.0)
         ratio = noise**2 / signal
+
+    def tell(step: int, residual: float) -> None:
+        display(0.2 + 0.7 * step / (step + 50), f"restoring, {residual:.1e} after {step} steps")
+
     if ratio:
         # The prior's pictures have mean zero; a kernel without gain for it tells nothing of it.
         mean = features.mean(axis=(-2, -1), keepdims=True) / total if flat else 0.0
         level = np.broadcast_to(mean, (*features.shape[:-2], *op.input_shape))
-        restore = wiener(op, ratio, "natural", rtol=rtol)
-        x = restore(features - op(level)) + level
+        rest = features - op(level)
+        restored = wiener_solution(op, rest, ratio, "natural", rtol=rtol, callback=tell)
+        reason = "Wiener's filter for power 1 / frequency^2"
         facts: dict[str, Any] = {
             "method": "Wiener",
             "noise_to_signal": ratio,
             "ridge": None,
-            "iterations": None,
-            "converged": True,
-            "reason": "Wiener's filter for power 1 / frequency^2",
+            "iterations": restored.iterations,
+            "converged": restored.converged,
+            "reason": reason if restored.converged else f"{reason}, {restored.reason}",
         }
-        return x, facts
-
-    def tell(step: int, residual: float) -> None:
-        display(0.2 + 0.7 * step / (step + 50), f"restoring, {residual:.1e} after {step} steps")
+        return restored.x + level, facts
 
     found: Solution = solve(op, features, ridge=ridge or 0.0, rtol=rtol, callback=tell)
     facts = {

@@ -60,7 +60,22 @@ def read_kernel(text: str, ndim: int = 2) -> NDArray[Any]:
     """Read a kernel: a name, a file, or numbers; one row of numbers is 1-D where `ndim` is 1.
 
     A NPY file may hold a kernel of any number of axes, channels among them.
+
+    Raises
+    ------
+    InputError
+        If it is no kernel, or holds NaN or infinity.
     """
+    kernel = _read(text, ndim)
+    if kernel.dtype.kind in "fc" and (bad := int(kernel.size - np.isfinite(kernel).sum())):
+        raise InputError(
+            f"--kernel must be finite; got {bad} NaN or infinite values of {kernel.size} in "
+            f"{text!r}; replace them by numbers"
+        )
+    return kernel
+
+
+def _read(text: str, ndim: int) -> NDArray[Any]:
     if text in KERNELS or not _WRITTEN_OUT.fullmatch(text) or Path(text).exists():
         file = Path(text)
         if text in KERNELS or file.suffix.lower() != ".npy":
