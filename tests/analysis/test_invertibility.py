@@ -104,3 +104,39 @@ def test_sparse_factors_tell_the_condition(monkeypatch):
     assert 0.9 * condition < found.condition < condition * (1 + 1e-9)
     singular = lc.invertibility(lc.Conv(kernel_of("singular", "float64"), (16, 17), padding="same"))
     assert (singular.verdict, singular.method) in {("none", "lobpcg"), ("undecided", "lobpcg")}
+
+
+@pytest.mark.parametrize(
+    ("taps", "n", "stride"),
+    [
+        ([1.0, 1, 1], 302, 1),
+        ([0.25, 0.5, 0.26], 301, 1),
+        ([1, 3 - 1j, 0.5], 303, 1),
+        ([1.0, 3, 1], 305, 2),
+    ],
+)
+def test_one_long_axis_is_decomposed_by_its_band(taps, n, stride, monkeypatch):
+    """As `rank` and `svdvals` find it, where neither verdict nor condition was known before."""
+    op = lc.Conv(np.array(taps), (n,), padding=1, stride=stride)
+    dense = np.linalg.svd(op.matrix(), compute_uv=False)
+    monkeypatch.setattr("linconv.analysis.separable._DENSE", 100)
+    found = lc.invertibility(op)
+    rank = int((dense > max(op.shape) * 2.0**-52 * dense[0]).sum())
+    assert (found.method, found.condition_kind, found.residual) == ("banded", "exact", None)
+    assert found.rank == rank == int(lc.rank(op))
+    if rank < min(op.shape):
+        assert (found.verdict, found.condition, found.inverse) == ("none", np.inf, None)
+    else:
+        assert found.verdict == ("exact inverse" if stride == 1 else "right inverse only")
+        nearby = abs(found.condition - dense[0] / dense[-1])
+        assert nearby <= 1e-12 * found.condition * dense[0] / dense[-1]
+        assert np.abs(op(found.inverse(op(np.ones(n)))) - op(np.ones(n))).max() < 1e-8
+    assert lc.invertibility(op.T).rank == rank
+
+
+def test_one_axis_without_a_band_is_not_taken_for_one(monkeypatch):
+    """Channels first: the places of one window are a whole axis apart."""
+    monkeypatch.setattr("linconv.analysis.separable._DENSE", 100)
+    kernel = np.random.default_rng(5).standard_normal((3, 3, 5))
+    op = lc.Conv(kernel, (3, 60), padding="same", data_format="channels_first")
+    assert lc.invertibility(op).method == "dense"

@@ -14,6 +14,7 @@ from linconv.analysis.fourier_solver import FourierSolver, fourier_fits
 from linconv.analysis.iterative import estimated_norm
 from linconv.analysis.kronecker import SeparableSolver, is_separable
 from linconv.analysis.pinv import RegularisedInverse
+from linconv.analysis.separable import band_values, band_work
 from linconv.analysis.smallest import found_smallest
 from linconv.analysis.solve import check_map, read_map
 from linconv.analysis.sparse_solvers import SingularError, SparseSolver, least_band
@@ -29,6 +30,7 @@ Array = NDArray[Any]
 DENSE_WORK = 2e10
 BASIS_COLUMNS = 2048
 FREQUENCIES = 1000
+BAND_WORK = 1e9
 LU_WORK = 3.5e7  # rows times the width of the band, up to which a map is factorised
 
 
@@ -85,7 +87,7 @@ class Invertibility:
         "exact" (to rounding); "estimate", and so is the verdict then; or, where it is undecided,
         "at least".
     method : str
-        "fft", "separable", "dense", "sparse" or "lobpcg".
+        "fft", "separable", "banded", "dense", "sparse" or "lobpcg".
     lost : array, shape (columns - rank, *input_shape), or None
         An orthonormal basis of the inputs that the map turns into nothing; None where it would
         be large. Empty if nothing is lost.
@@ -183,13 +185,13 @@ def invertibility(op: LinearMap) -> Invertibility:
     Notes
     -----
     By the singular values: of every frequency for periodic maps, of every axis for outer products,
-    otherwise of the dense matrix up to 2e10 operations. They count as zero up to ``max(shape) *
-    2.2e-16`` of the largest, as in NumPy and for `rank`. Beyond that a square map whose band is not
-    too wide is factorised by sparse LU, and its smallest value found by power iteration on the
-    inverse. What is left is looked at by LOBPCG: the value it finds is an upper bound of the
-    smallest. If that counts as zero there is no inverse; if its residual keeps it from zero, full
-    rank is an estimate; otherwise it is undecided, with a lower bound of the condition. Blurs of
-    many samples mostly are: their smallest values crowd too near to zero.
+    of the band for one axis up to 1e9 operations, otherwise of the dense matrix up to 2e10. They
+    count as zero up to ``max(shape) * 2.2e-16`` of the largest, as in NumPy and for `rank`. Beyond
+    that a square map whose band is not too wide is factorised by sparse LU, and its smallest value
+    found by iteration on the inverse. What is left is looked at by LOBPCG: the value it finds is an
+    upper bound of the smallest. If that counts as zero there is no inverse; if its residual keeps
+    it from zero, full rank is an estimate; otherwise it is undecided, with a lower bound of the
+    condition. Blurs of many samples mostly are: their smallest values crowd too near to zero.
 
     Examples
     --------
@@ -223,6 +225,16 @@ def invertibility(op: LinearMap) -> Invertibility:
     )
 
 
+@dataclass(frozen=True)
+class _Band:
+    """What the singular values of a band tell."""
+
+    norm: float
+    smallest: float
+    rank: int
+    method: str = "banded"
+
+
 def _verdict(op: LinearMap, rank: int) -> str:
     rows, columns = op.shape
     return {
@@ -233,15 +245,32 @@ def _verdict(op: LinearMap, rank: int) -> str:
     }[rank == columns, rank == rows]
 
 
-def _decomposed(op: LinearMap) -> Direct | None:
-    """Return the solver that knows all singular values, or None."""
+def _decomposed(op: LinearMap) -> Direct | _Band | None:
+    """Return what knows all singular values, or None."""
     if fourier_fits(op):
         return FourierSolver(op, 0.0)
     if is_separable(op):
         return SeparableSolver(op, 0.0)
+    band = _banded(op)
+    if band is not None:
+        return band
     if float(op.shape[0]) * op.shape[1] * min(op.shape) <= DENSE_WORK:
         return DenseSolver(op, 0.0)
     return None
+
+
+def _banded(op: LinearMap) -> _Band | None:
+    """Return the values of a convolution of one axis by its band, where that is little work."""
+    if not isinstance(op, Conv | ConvTranspose) or op.geometry.ndim > 1:
+        return None
+    if float(sum(op.shape)) ** 2 > BAND_WORK:
+        return None
+    matrix = op.sparse().astype(np.result_type(op.dtype, np.float64))
+    if band_work(matrix) > BAND_WORK:
+        return None
+    values = band_values(matrix)
+    norm = float(values[0])
+    return _Band(norm, float(values[-1]), int((values > rounding(op, norm)).sum()))
 
 
 def _factorised(op: LinearMap) -> Direct | None:
@@ -296,7 +325,7 @@ def _basis(op: LinearMap, rank: int) -> Array | None:
     return np.asarray(right[rank:].conj().reshape(-1, *op.input_shape))
 
 
-def _lost_frequencies(op: LinearMap, solver: Direct) -> tuple[LostFrequency, ...] | None:
+def _lost_frequencies(op: LinearMap, solver: Direct | _Band) -> tuple[LostFrequency, ...] | None:
     form = circulant(op)
     if form is None or not isinstance(solver, FourierSolver):
         return None
