@@ -100,8 +100,12 @@ def test_sparse_factors_tell_the_condition(monkeypatch):
     op = lc.Conv(kernel_of("sharp", "complex128"), (16, 17), padding="same")
     found = lc.invertibility(op)
     assert (found.verdict, found.method) == ("exact inverse", "sparse")
-    condition = np.linalg.cond(op.matrix())  # estimated from inside, at either end
-    assert 0.9 * condition < found.condition < condition * (1 + 1e-9)
+    values = np.linalg.svd(op.matrix(), compute_uv=False)
+    assert found.condition == pytest.approx(values[0] / values[-1], rel=1e-4)
+    assert found.residual is not None
+    smallest = values[0] / found.condition  # a singular value is as near to it as it says
+    assert np.abs(values - smallest).min() <= found.residual + 1e-5 * smallest
+    assert found.residual < 0.01 * smallest
     singular = lc.invertibility(lc.Conv(kernel_of("singular", "float64"), (16, 17), padding="same"))
     assert (singular.verdict, singular.method) in {("none", "lobpcg"), ("undecided", "lobpcg")}
 
@@ -140,3 +144,17 @@ def test_one_axis_without_a_band_is_not_taken_for_one(monkeypatch):
     kernel = np.random.default_rng(5).standard_normal((3, 3, 5))
     op = lc.Conv(kernel, (3, 60), padding="same", data_format="channels_first")
     assert lc.invertibility(op).method == "dense"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-60])
+def test_sparse_factors_find_the_condition_to_many_digits(scale, monkeypatch):
+    """Of a box its powers come near the largest value but slowly: the sines are known."""
+    monkeypatch.setattr(invertibility, "DENSE_WORK", 0.0)
+    monkeypatch.setattr(invertibility, "BAND_WORK", 0.0)
+    found = lc.invertibility(lc.Conv(scale * np.ones(3), (900,), padding="same"))
+    waves = np.abs(1 + 2 * np.cos(np.pi * np.arange(1, 901) / 901))
+    assert (found.method, found.condition_kind) == ("sparse", "estimate")
+    assert found.condition == pytest.approx(waves.max() / waves.min(), rel=1e-5)
+    assert 0 <= found.residual < 1e-9 * scale * waves.min()
+    assert found.to_dict()["residual"] == found.residual
+    assert "(estimate, by sparse with a residual of" in str(found)

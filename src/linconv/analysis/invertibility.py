@@ -15,7 +15,7 @@ from linconv.analysis.iterative import estimated_norm
 from linconv.analysis.kronecker import SeparableSolver, is_separable
 from linconv.analysis.pinv import RegularisedInverse
 from linconv.analysis.separable import band_values, band_work
-from linconv.analysis.smallest import found_smallest
+from linconv.analysis.smallest import found_smallest, smallest_by_inverse
 from linconv.analysis.solve import check_map, read_map
 from linconv.analysis.sparse_solvers import SingularError, SparseSolver, least_band
 from linconv.analysis.symbol import circulant
@@ -98,7 +98,8 @@ class Invertibility:
         The inverse, left inverse or right inverse, which is the pseudo-inverse; None if there is
         none of these (see `pinv`), or it is undecided.
     residual : float or None
-        Of the smallest singular value that "lobpcg" has found: how far it may be from one.
+        Of the smallest singular value that "sparse" or "lobpcg" has found: how far it may be from
+        one.
     """
 
     verdict: str
@@ -148,7 +149,7 @@ class Invertibility:
             "condition": json_number(self.condition),
             "condition_kind": self.condition_kind,
             "method": self.method,
-            "residual": self.residual,
+            "residual": None if self.residual is None else json_number(self.residual),
             "lost": None if self.lost is None else _plain(self.lost),
             "lost_frequencies": None
             if frequencies is None
@@ -188,7 +189,7 @@ def invertibility(op: LinearMap) -> Invertibility:
     of the band for one axis up to 1e9 operations, otherwise of the dense matrix up to 2e10. They
     count as zero up to ``max(shape) * 2.2e-16`` of the largest, as in NumPy and for `rank`. Beyond
     that a square map whose band is not too wide is factorised by sparse LU, and its smallest value
-    found by iteration on the inverse. What is left is looked at by LOBPCG: the value it finds is an
+    found by LOBPCG on the inverse. What is left is looked at by LOBPCG: the value it finds is an
     upper bound of the smallest. If that counts as zero there is no inverse; if its residual keeps
     it from zero, full rank is an estimate; otherwise it is undecided, with a lower bound of the
     condition. Blurs of many samples mostly are: their smallest values crowd too near to zero.
@@ -217,22 +218,24 @@ def invertibility(op: LinearMap) -> Invertibility:
         rank=rank,
         shape=op.shape,
         condition=solver.norm / smallest if full and smallest > 0 else float("inf"),
-        condition_kind="estimate" if isinstance(solver, SparseSolver) else "exact",
+        condition_kind="estimate" if solver.method == "sparse" else "exact",
         method=solver.method,
         lost=_basis(op, rank),
         lost_frequencies=_lost_frequencies(op, solver),
         inverse=RegularisedInverse(op, 0.0) if full else None,
+        residual=solver.residual if isinstance(solver, _Known) else None,
     )
 
 
 @dataclass(frozen=True)
-class _Band:
-    """What the singular values of a band tell."""
+class _Known:
+    """What is known of a map's singular values by a way that is no solver."""
 
+    method: str
     norm: float
     smallest: float
     rank: int
-    method: str = "banded"
+    residual: float | None = None
 
 
 def _verdict(op: LinearMap, rank: int) -> str:
@@ -245,7 +248,7 @@ def _verdict(op: LinearMap, rank: int) -> str:
     }[rank == columns, rank == rows]
 
 
-def _decomposed(op: LinearMap) -> Direct | _Band | None:
+def _decomposed(op: LinearMap) -> Direct | _Known | None:
     """Return what knows all singular values, or None."""
     if fourier_fits(op):
         return FourierSolver(op, 0.0)
@@ -259,7 +262,7 @@ def _decomposed(op: LinearMap) -> Direct | _Band | None:
     return None
 
 
-def _banded(op: LinearMap) -> _Band | None:
+def _banded(op: LinearMap) -> _Known | None:
     """Return the values of a convolution of one axis by its band, where that is little work."""
     if not isinstance(op, Conv | ConvTranspose) or op.geometry.ndim > 1:
         return None
@@ -270,11 +273,12 @@ def _banded(op: LinearMap) -> _Band | None:
         return None
     values = band_values(matrix)
     norm = float(values[0])
-    return _Band(norm, float(values[-1]), int((values > rounding(op, norm)).sum()))
+    rank = int((values > rounding(op, norm)).sum())
+    return _Known("banded", norm, float(values[-1]), rank)
 
 
-def _factorised(op: LinearMap) -> Direct | None:
-    """Return the sparse factors of a square convolution that has them, or None."""
+def _factorised(op: LinearMap) -> _Known | None:
+    """Return what the sparse factors of a square convolution tell, or None if it has none."""
     rows, columns = op.shape
     if rows != columns or not isinstance(op, Conv | ConvTranspose) or rows > LU_WORK:
         return None
@@ -282,10 +286,15 @@ def _factorised(op: LinearMap) -> Direct | None:
         return None
     try:
         solver = SparseSolver(op, 0.0)
-        solver.find_extremes(op, steps=30)
     except SingularError:
         return None
-    return solver
+    assert solver.smallest is not None
+    dtype = np.result_type(op.dtype, np.float64)
+    found = smallest_by_inverse(rows, dtype, solver.undo, solver.smallest)
+    norm = max(float(estimated_norm(op)[0].value), solver.norm)
+    if found.value <= rounding(op, norm):
+        return None
+    return _Known(solver.method, norm, found.value, rows, found.residual)
 
 
 def _looked_at(op: LinearMap) -> Invertibility:
@@ -325,7 +334,7 @@ def _basis(op: LinearMap, rank: int) -> Array | None:
     return np.asarray(right[rank:].conj().reshape(-1, *op.input_shape))
 
 
-def _lost_frequencies(op: LinearMap, solver: Direct | _Band) -> tuple[LostFrequency, ...] | None:
+def _lost_frequencies(op: LinearMap, solver: Direct | _Known) -> tuple[LostFrequency, ...] | None:
     form = circulant(op)
     if form is None or not isinstance(solver, FourierSolver):
         return None
