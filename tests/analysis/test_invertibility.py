@@ -158,3 +158,20 @@ def test_sparse_factors_find_the_condition_to_many_digits(scale, monkeypatch):
     assert 0 <= found.residual < 1e-9 * scale * waves.min()
     assert found.to_dict()["residual"] == found.residual
     assert "(estimate, by sparse with a residual of" in str(found)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("complex_kernel", [False, True])
+@pytest.mark.parametrize(("size", "kernel_size"), [((12, 6), (3, 1)), ((6, 12), (1, 3))])
+def test_of_real_maps_no_lost_frequency_is_listed_beside_its_negative(
+    size, kernel_size, complex_kernel, stride
+):
+    kernel = np.ones(kernel_size) * (1j if complex_kernel else 1)
+    padding = [n // 2 for n in kernel_size]
+    op = lc.Conv(kernel, size, stride=stride, padding=padding, padding_mode="circular")
+    found = lc.invertibility(op)
+    cycles = {tuple(np.mod(f.cycles, size)) for f in found.lost_frequencies}
+    beside = {c for c in cycles if tuple(np.mod(np.negative(c), size)) in cycles - {c}}
+    assert len(cycles) == len(found.lost_frequencies)
+    assert sum(f.dimensions for f in found.lost_frequencies) == found.deficit > 0
+    assert bool(beside) == complex_kernel

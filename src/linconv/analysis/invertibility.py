@@ -341,6 +341,13 @@ def _lost_frequencies(op: LinearMap, solver: Direct | _Known) -> tuple[LostFrequ
     side = form.domain
     missing = (side.width - solver.ranks).sum(axis=-1)
     missing = missing * side.multiplicity
+    if side.half:  # at the ends of the last axis a frequency is kept beside its negative
+        for one in np.argwhere(missing).tolist():
+            other = [-i % m for i, m in zip(one, side.grid, strict=True)]
+            if other[-1] == one[-1] and other != one:
+                first, second = sorted((tuple(one), tuple(other)))
+                missing[first] += missing[second]
+                missing[second] = 0
     found = []
     for index in np.argwhere(missing):
         members = [
