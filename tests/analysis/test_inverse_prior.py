@@ -5,7 +5,7 @@ import pytest
 
 import linconv as lc
 from linconv.analysis.priors import read_prior
-from linconv.errors import LinconvError
+from linconv.errors import GeometryError, LinconvError
 
 # size, kernel, stride, padding, mode, dilation, channels, inverse size, noise
 LAYERS = [
@@ -64,6 +64,24 @@ def test_the_curve_ends_in_the_inverse():
     curve = lc.inverse_kernel_curve(blur)
     assert (curve.sizes, curve.exact_from) == ((3, 5, 7, 9), 9)
     assert sorted(curve.mse, reverse=True) == list(curve.mse)
+
+
+@pytest.mark.parametrize(
+    ("longest", "sizes"),
+    [(2, (3,)), (3, (3,)), (4, (3, 4)), (5, (3, 5)), (8, (3, 5, 7, 8))]
+    + [(n, tuple(range(3, 32, 2)) if n > 30 else (*range(3, 30, 2), 30)) for n in (30, 31, 40)],
+)
+def test_the_sizes_of_the_curve_by_default(longest, sizes):
+    """Odd ones below the longest axis, then that axis itself; to 31."""
+    op = lc.Conv([0.25, 0.5, 0.26], (longest,), padding="same")
+    assert lc.inverse_kernel_curve(op).sizes == sizes
+
+
+@pytest.mark.parametrize("sizes", [5, "35", np.array(5)])
+def test_sizes_that_are_no_sequence_are_refused(sizes):
+    op = lc.Conv([0.25, 0.5, 0.26], (9,), padding="same")
+    with pytest.raises(GeometryError, match="sizes must be a sequence of kernel sizes; got"):
+        lc.inverse_kernel_curve(op, sizes)
 
 
 def test_images_or_a_prior():

@@ -100,7 +100,78 @@ def test_sparse_factors_tell_the_condition(monkeypatch):
     op = lc.Conv(kernel_of("sharp", "complex128"), (16, 17), padding="same")
     found = lc.invertibility(op)
     assert (found.verdict, found.method) == ("exact inverse", "sparse")
-    condition = np.linalg.cond(op.matrix())  # estimated from inside, at either end
-    assert 0.9 * condition < found.condition < condition * (1 + 1e-9)
+    values = np.linalg.svd(op.matrix(), compute_uv=False)
+    assert found.condition == pytest.approx(values[0] / values[-1], rel=1e-4)
+    assert found.residual is not None
+    smallest = values[0] / found.condition  # a singular value is as near to it as it says
+    assert np.abs(values - smallest).min() <= found.residual + 1e-5 * smallest
+    assert found.residual < 0.01 * smallest
     singular = lc.invertibility(lc.Conv(kernel_of("singular", "float64"), (16, 17), padding="same"))
     assert (singular.verdict, singular.method) in {("none", "lobpcg"), ("undecided", "lobpcg")}
+
+
+@pytest.mark.parametrize(
+    ("taps", "n", "stride"),
+    [
+        ([1.0, 1, 1], 302, 1),
+        ([0.25, 0.5, 0.26], 301, 1),
+        ([1, 3 - 1j, 0.5], 303, 1),
+        ([1.0, 3, 1], 305, 2),
+    ],
+)
+def test_one_long_axis_is_decomposed_by_its_band(taps, n, stride, monkeypatch):
+    """As `rank` and `svdvals` find it, where neither verdict nor condition was known before."""
+    op = lc.Conv(np.array(taps), (n,), padding=1, stride=stride)
+    dense = np.linalg.svd(op.matrix(), compute_uv=False)
+    monkeypatch.setattr("linconv.analysis.separable._DENSE", 100)
+    found = lc.invertibility(op)
+    rank = int((dense > max(op.shape) * 2.0**-52 * dense[0]).sum())
+    assert (found.method, found.condition_kind, found.residual) == ("banded", "exact", None)
+    assert found.rank == rank == int(lc.rank(op))
+    if rank < min(op.shape):
+        assert (found.verdict, found.condition, found.inverse) == ("none", np.inf, None)
+    else:
+        assert found.verdict == ("exact inverse" if stride == 1 else "right inverse only")
+        nearby = abs(found.condition - dense[0] / dense[-1])
+        assert nearby <= 1e-12 * found.condition * dense[0] / dense[-1]
+        assert np.abs(op(found.inverse(op(np.ones(n)))) - op(np.ones(n))).max() < 1e-8
+    assert lc.invertibility(op.T).rank == rank
+
+
+def test_one_axis_without_a_band_is_not_taken_for_one(monkeypatch):
+    """Channels first: the places of one window are a whole axis apart."""
+    monkeypatch.setattr("linconv.analysis.separable._DENSE", 100)
+    kernel = np.random.default_rng(5).standard_normal((3, 3, 5))
+    op = lc.Conv(kernel, (3, 60), padding="same", data_format="channels_first")
+    assert lc.invertibility(op).method == "dense"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-60])
+def test_sparse_factors_find_the_condition_to_many_digits(scale, monkeypatch):
+    """Of a box its powers come near the largest value but slowly: the sines are known."""
+    monkeypatch.setattr(invertibility, "DENSE_WORK", 0.0)
+    monkeypatch.setattr(invertibility, "BAND_WORK", 0.0)
+    found = lc.invertibility(lc.Conv(scale * np.ones(3), (900,), padding="same"))
+    waves = np.abs(1 + 2 * np.cos(np.pi * np.arange(1, 901) / 901))
+    assert (found.method, found.condition_kind) == ("sparse", "estimate")
+    assert found.condition == pytest.approx(waves.max() / waves.min(), rel=1e-5)
+    assert 0 <= found.residual < 1e-9 * scale * waves.min()
+    assert found.to_dict()["residual"] == found.residual
+    assert "(estimate, by sparse with a residual of" in str(found)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("complex_kernel", [False, True])
+@pytest.mark.parametrize(("size", "kernel_size"), [((12, 6), (3, 1)), ((6, 12), (1, 3))])
+def test_of_real_maps_no_lost_frequency_is_listed_beside_its_negative(
+    size, kernel_size, complex_kernel, stride
+):
+    kernel = np.ones(kernel_size) * (1j if complex_kernel else 1)
+    padding = [n // 2 for n in kernel_size]
+    op = lc.Conv(kernel, size, stride=stride, padding=padding, padding_mode="circular")
+    found = lc.invertibility(op)
+    cycles = {tuple(np.mod(f.cycles, size)) for f in found.lost_frequencies}
+    beside = {c for c in cycles if tuple(np.mod(np.negative(c), size)) in cycles - {c}}
+    assert len(cycles) == len(found.lost_frequencies)
+    assert sum(f.dimensions for f in found.lost_frequencies) == found.deficit > 0
+    assert bool(beside) == complex_kernel

@@ -1,6 +1,10 @@
 """What spectral functions return, and what they refuse."""
 
+import copy
 import json
+import math
+import operator
+import pickle
 
 import numpy as np
 import pytest
@@ -59,6 +63,53 @@ def test_results_behave_as_what_they_hold(rng):
     assert written[2]["value"] == 20
     assert {"kind", "interval", "residual", "method", "cost"} <= written[0].keys()
     json.dumps(lc.condition(BOX).to_dict(), allow_nan=False)
+
+
+BINARY = [
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.floordiv,
+    operator.mod,
+    operator.pow,
+    divmod,
+]
+
+
+@pytest.mark.parametrize("operation", BINARY, ids=lambda operation: operation.__name__)
+def test_every_operator_of_numbers_works_from_either_side(operation, rng):
+    op = lc.Conv(rng.standard_normal(3), (20,), padding="same", padding_mode="circular")
+    top, rank, values = lc.norm(op), lc.rank(op), lc.svdvals(op)
+    for held, plain in ((top, float(top)), (rank, int(rank)), (values, np.array(values))):
+        for other in (2, 1.5, np.float64(0.75)):
+            assert np.array_equal(operation(held, other), operation(plain, other))
+            assert np.array_equal(operation(other, held), operation(other, plain))
+        assert np.array_equal(operation(held, held), operation(plain, plain))
+
+
+def test_attributes_are_those_of_what_is_held(rng):
+    op = lc.Conv(rng.standard_normal((3, 3)), (9, 8), padding="same", padding_mode="circular")
+    top, values, array = lc.norm(op), lc.svdvals(op), np.array(lc.svdvals(op))
+    assert (values.shape, values.size, values.ndim, values.dtype) == ((72,), 72, 1, np.float64)
+    for name in ("max", "min", "sum", "mean", "std", "argmin", "cumsum", "tolist"):
+        assert np.array_equal(getattr(values, name)(), getattr(array, name)())
+    assert np.array_equal(values.reshape(9, 8), array.reshape(9, 8))
+    assert values @ np.ones(72) == np.ones(72) @ values == array @ np.ones(72)
+    assert (+top, +lc.rank(op)) == (float(top), 72)
+    number = float(top)
+    assert [f(top) for f in (math.floor, math.ceil, math.trunc, complex)] == [
+        f(number) for f in (math.floor, math.ceil, math.trunc, complex)
+    ]
+    assert not (top + 1e-3).is_integer()
+    assert lc.rank(op).bit_length() == 7
+    for found in (top, lc.rank(op)):
+        assert copy.copy(found) == pickle.loads(pickle.dumps(found)) == found
+    assert (copy.copy(values) == array).all()
+    with pytest.raises(AttributeError, match="has no attribute 'maximum'"):
+        _ = values.maximum
+    with pytest.raises(AttributeError, match="'SpectralValues' object has no attribute '_none'"):
+        _ = values._none
 
 
 def test_rank_tells_its_gap_and_takes_a_tolerance():

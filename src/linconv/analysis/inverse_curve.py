@@ -66,9 +66,10 @@ def inverse_kernel_curve(
     op : Conv
         The convolution to be undone.
     sizes : sequence, optional
-        Kernel sizes, each an int or one int per axis. By default 3, 5, 7, ..., to the first of at
-        least the image's longest axis, or to 31: with a circular border a kernel as large as the
-        image is the inverse itself, if there is one.
+        Kernel sizes, each an int or one int per axis. By default 3, 5, 7, ..., as far as they are
+        smaller than the image's longest axis, and that axis itself, or to 31 where it is longer:
+        with a circular border a kernel as large as the image is the inverse itself, if there is
+        one.
     **options
         Of `inverse_kernel`: `images` or `prior`, `noise`, `ridge`, `bias`. White images if
         neither images nor a prior is given.
@@ -80,7 +81,7 @@ def inverse_kernel_curve(
     Raises
     ------
     GeometryError
-        If there is no size.
+        If there is no size, or `sizes` is no sequence.
     LinconvError
         As `inverse_kernel`.
 
@@ -101,6 +102,11 @@ def inverse_kernel_curve(
         sizes = list(range(3, min(longest + longest % 2, LARGEST) + 1, 2)) or [3]
         if longest < LARGEST and longest > sizes[-1]:
             sizes.append(longest)
+    if not several(sizes):
+        raise GeometryError(
+            f"sizes must be a sequence of kernel sizes; got {sizes!r}; use e.g. (3, 5), or "
+            f"inverse_kernel for one size"
+        )
     chosen = tuple(tuple(s) if several(s) else s for s in sizes)
     if not chosen:
         raise GeometryError("sizes must hold at least one kernel size; got none; use e.g. (3, 5)")

@@ -15,7 +15,8 @@ from linconv.analysis.fourier_solver import FourierSolver, fourier_fits
 from linconv.analysis.iterative import estimated_norm
 from linconv.analysis.kronecker import SeparableSolver, is_separable
 from linconv.analysis.pinv import RegularisedInverse
-from linconv.analysis.smallest import found_smallest
+from linconv.analysis.separable import band_values, band_work
+from linconv.analysis.smallest import found_smallest, smallest_by_inverse
 from linconv.analysis.solve import check_map, read_map
 from linconv.analysis.sparse_solvers import SingularError, SparseSolver, least_band
 from linconv.analysis.symbol import circulant
@@ -30,6 +31,7 @@ Array = NDArray[Any]
 DENSE_WORK = 2e10
 BASIS_COLUMNS = 2048
 FREQUENCIES = 1000
+BAND_WORK = 1e9
 LU_WORK = 3.5e7  # rows times the width of the band, up to which a map is factorised
 
 
@@ -86,7 +88,7 @@ class Invertibility:
         "exact" (to rounding); "estimate", and so is the verdict then; or, where it is undecided,
         "at least".
     method : str
-        "fft", "separable", "dense", "sparse" or "lobpcg".
+        "fft", "separable", "banded", "dense", "sparse" or "lobpcg".
     lost : array, shape (columns - rank, *input_shape), or None
         An orthonormal basis of the inputs that the map turns into nothing; None where it would
         be large. Empty if nothing is lost.
@@ -97,7 +99,8 @@ class Invertibility:
         The inverse, left inverse or right inverse, which is the pseudo-inverse; None if there is
         none of these (see `pinv`), or it is undecided.
     residual : float or None
-        Of the smallest singular value that "lobpcg" has found: how far it may be from one.
+        Of the smallest singular value that "sparse" or "lobpcg" has found: how far it may be from
+        one.
     """
 
     verdict: str
@@ -147,7 +150,7 @@ class Invertibility:
             "condition": json_number(self.condition),
             "condition_kind": self.condition_kind,
             "method": self.method,
-            "residual": self.residual,
+            "residual": None if self.residual is None else json_number(self.residual),
             "lost": None if self.lost is None else _plain(self.lost),
             "lost_frequencies": None
             if frequencies is None
@@ -184,13 +187,13 @@ def invertibility(op: LinearMap) -> Invertibility:
     Notes
     -----
     By the singular values: of every frequency for periodic maps, of every axis for outer products,
-    otherwise of the dense matrix up to 2e10 operations. They count as zero up to ``max(shape) *
-    2.2e-16`` of the largest, as in NumPy and for `rank`. Beyond that a square map whose band is not
-    too wide is factorised by sparse LU, and its smallest value found by power iteration on the
-    inverse. What is left is looked at by LOBPCG: the value it finds is an upper bound of the
-    smallest. If that counts as zero there is no inverse; if its residual keeps it from zero, full
-    rank is an estimate; otherwise it is undecided, with a lower bound of the condition. Blurs of
-    many samples mostly are: their smallest values crowd too near to zero.
+    of the band for one axis up to 1e9 operations, otherwise of the dense matrix up to 2e10. They
+    count as zero up to ``max(shape) * 2.2e-16`` of the largest, as in NumPy and for `rank`. Beyond
+    that a square map whose band is not too wide is factorised by sparse LU, and its smallest value
+    found by LOBPCG on the inverse. What is left is looked at by LOBPCG: the value it finds is an
+    upper bound of the smallest. If that counts as zero there is no inverse; if its residual keeps
+    it from zero, full rank is an estimate; otherwise it is undecided, with a lower bound of the
+    condition. Blurs of many samples mostly are: their smallest values crowd too near to zero.
 
     Examples
     --------
@@ -224,12 +227,24 @@ def _told(op: LinearMap) -> Invertibility:
         rank=rank,
         shape=op.shape,
         condition=solver.norm / smallest if full and smallest > 0 else float("inf"),
-        condition_kind="estimate" if isinstance(solver, SparseSolver) else "exact",
+        condition_kind="estimate" if solver.method == "sparse" else "exact",
         method=solver.method,
         lost=_basis(op, rank),
         lost_frequencies=_lost_frequencies(op, solver),
         inverse=RegularisedInverse(op, 0.0) if full else None,
+        residual=solver.residual if isinstance(solver, _Known) else None,
     )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a map's singular values by a way that is no solver."""
+
+    method: str
+    norm: float
+    smallest: float
+    rank: int
+    residual: float | None = None
 
 
 def _verdict(op: LinearMap, rank: int) -> str:
@@ -242,19 +257,37 @@ def _verdict(op: LinearMap, rank: int) -> str:
     }[rank == columns, rank == rows]
 
 
-def _decomposed(op: LinearMap) -> Direct | None:
-    """Return the solver that knows all singular values, or None."""
+def _decomposed(op: LinearMap) -> Direct | _Known | None:
+    """Return what knows all singular values, or None."""
     if fourier_fits(op):
         return FourierSolver(op, 0.0)
     if is_separable(op, strictly=True):
         return SeparableSolver(op, 0.0)
+    band = _banded(op)
+    if band is not None:
+        return band
     if float(op.shape[0]) * op.shape[1] * min(op.shape) <= DENSE_WORK:
         return DenseSolver(op, 0.0)
     return None
 
 
-def _factorised(op: LinearMap) -> Direct | None:
-    """Return the sparse factors of a square convolution that has them, or None."""
+def _banded(op: LinearMap) -> _Known | None:
+    """Return the values of a convolution of one axis by its band, where that is little work."""
+    if not isinstance(op, Conv | ConvTranspose) or op.geometry.ndim > 1:
+        return None
+    if float(sum(op.shape)) ** 2 > BAND_WORK:
+        return None
+    matrix = op.sparse().astype(np.result_type(op.dtype, np.float64))
+    if band_work(matrix) > BAND_WORK:
+        return None
+    values = band_values(matrix)
+    norm = float(values[0])
+    rank = int((values > rounding(op, norm)).sum())
+    return _Known("banded", norm, float(values[-1]), rank)
+
+
+def _factorised(op: LinearMap) -> _Known | None:
+    """Return what the sparse factors of a square convolution tell, or None if it has none."""
     rows, columns = op.shape
     if rows != columns or not isinstance(op, Conv | ConvTranspose) or rows > LU_WORK:
         return None
@@ -262,10 +295,15 @@ def _factorised(op: LinearMap) -> Direct | None:
         return None
     try:
         solver = SparseSolver(op, 0.0)
-        solver.find_extremes(op, steps=30)
     except SingularError:
         return None
-    return solver
+    assert solver.smallest is not None
+    dtype = np.result_type(op.dtype, np.float64)
+    found = smallest_by_inverse(rows, dtype, solver.undo, solver.smallest)
+    norm = max(float(estimated_norm(op)[0].value), solver.norm)
+    if found.value <= rounding(op, norm):
+        return None
+    return _Known(solver.method, norm, found.value, rows, found.residual)
 
 
 def _looked_at(op: LinearMap) -> Invertibility:
@@ -305,13 +343,20 @@ def _basis(op: LinearMap, rank: int) -> Array | None:
     return np.asarray(right[rank:].conj().reshape(-1, *op.input_shape))
 
 
-def _lost_frequencies(op: LinearMap, solver: Direct) -> tuple[LostFrequency, ...] | None:
+def _lost_frequencies(op: LinearMap, solver: Direct | _Known) -> tuple[LostFrequency, ...] | None:
     form = circulant(op)
     if form is None or not isinstance(solver, FourierSolver):
         return None
     side = form.domain
     missing = (side.width - solver.ranks).sum(axis=-1)
     missing = missing * side.multiplicity
+    if side.half:  # at the ends of the last axis a frequency is kept beside its negative
+        for one in np.argwhere(missing).tolist():
+            other = [-i % m for i, m in zip(one, side.grid, strict=True)]
+            if other[-1] == one[-1] and other != one:
+                first, second = sorted((tuple(one), tuple(other)))
+                missing[first] += missing[second]
+                missing[second] = 0
     found = []
     for index in np.argwhere(missing):
         members = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from linconv.geometry import Geometry
 from linconv.layout import Layout
 from linconv.matrix import convolution_csr
 
-__all__ = ["Separable", "axis_matrix", "band_values", "outer_factors", "separable"]
+__all__ = ["Separable", "axis_matrix", "band_values", "band_work", "outer_factors", "separable"]
 
 _DENSE = 1200  # rows and columns of a 1-D matrix up to which it is decomposed as it is
 _EPS = float(np.finfo(np.float64).eps)
@@ -166,18 +166,33 @@ def band_values(matrix: Any) -> Array:
     columns, shuffled like cards, form a band as well, are plus and minus its singular values, and
     the smallest are as accurate as the largest, to rounding of the largest.
     """
-    if max(matrix.shape) <= _DENSE or not scipy.sparse.issparse(matrix):
+    if band_work(matrix) == inf:
         return np.linalg.svd(_dense(matrix), compute_uv=False)
     band = _shuffled_band(matrix)
-    if band.shape[0] * 8 > min(matrix.shape):
-        return np.linalg.svd(_dense(matrix), compute_uv=False)
     eigenvalues = scipy.linalg.eigvals_banded(band, lower=True, check_finite=False)
     values: Array = np.maximum(eigenvalues[::-1][: min(matrix.shape)], 0)
     return values
 
 
+def band_work(matrix: Any) -> float:
+    """Return the multiplications that `band_values` takes, about; inf where it takes no band."""
+    if max(matrix.shape) <= _DENSE or not scipy.sparse.issparse(matrix):
+        return inf
+    low, high, _ = _shuffled(matrix)
+    width = int((high - low).max(initial=0)) + 1
+    return inf if 8 * width > min(matrix.shape) else float(sum(matrix.shape)) ** 2 * width
+
+
 def _shuffled_band(matrix: Any) -> Array:
     """Return ``[[0, A], [Aᴴ, 0]]``, rows and columns shuffled, in LAPACK's lower band storage."""
+    low, high, values = _shuffled(matrix)
+    band = np.zeros((int((high - low).max(initial=0)) + 1, sum(matrix.shape)), values.dtype)
+    np.add.at(band, (high - low, low), values)
+    return band
+
+
+def _shuffled(matrix: Any) -> tuple[Array, Array, Array]:
+    """Return the lower triangle of that matrix: the column, row and value of every entry."""
     rows, columns = matrix.shape
     entries = matrix.tocoo()
     place = np.empty(rows + columns, np.int64)
@@ -188,10 +203,7 @@ def _shuffled_band(matrix: Any) -> Array:
     place[np.argsort(position, kind="stable")] = np.arange(rows + columns)
     a, b = place[entries.row], place[rows + entries.col]
     low, high = np.minimum(a, b), np.maximum(a, b)
-    values = np.where(a > b, entries.data, entries.data.conj())
-    band = np.zeros((int((high - low).max(initial=0)) + 1, rows + columns), entries.data.dtype)
-    np.add.at(band, (high - low, low), values)
-    return band
+    return low, high, np.where(a > b, entries.data, entries.data.conj())
 
 
 def _dense(matrix: Any) -> Array:

@@ -237,6 +237,10 @@ class SparseSolver:
             )
         self.rank = op.shape[1]
 
+    def undo(self, columns: Array, trans: str = "N") -> Array:
+        """Return the product of columns with the system's inverse, or with its adjoint ("H")."""
+        return np.asarray(self._factor.solve(columns.astype(self._system.dtype), trans))
+
     def solve(self, y: Array) -> Array:
         """Return the solutions (n, *input_shape), refined once."""
         flat = y.reshape(len(y), prod(y.shape[1:]))

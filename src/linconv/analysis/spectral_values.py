@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, floor, inf, trunc
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,17 @@ Vectors = Callable[[int], tuple[Array, Array]]
 
 
 class _Held:
-    """Arithmetic and comparisons of what is held, which come out as plain numbers or arrays."""
+    """What is held: its operators and public attributes, which give plain numbers or arrays."""
 
     @property
     def _held(self) -> Any:
         raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the number or array: called for what this class has not itself."""
+        if name.startswith("_") or name in self.__dataclass_fields__:  # not there yet, in a copy
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._held, name)
 
     def _with(self, operation: Callable[[Any, Any], Any], other: Any) -> Any:
         return operation(self._held, other._held if isinstance(other, _Held) else other)
@@ -55,8 +61,38 @@ class _Held:
     def __rtruediv__(self, other: Any) -> Any:
         return other / self._held
 
+    def __floordiv__(self, other: Any) -> Any:
+        return self._with(operator.floordiv, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return other // self._held
+
+    def __mod__(self, other: Any) -> Any:
+        return self._with(operator.mod, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return other % self._held
+
+    def __divmod__(self, other: Any) -> Any:
+        return self._with(divmod, other)
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return divmod(other, self._held)
+
     def __pow__(self, other: Any) -> Any:
         return self._with(operator.pow, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return other**self._held
+
+    def __matmul__(self, other: Any) -> Any:
+        return self._with(operator.matmul, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return other @ self._held
+
+    def __pos__(self) -> Any:
+        return +self._held
 
     def __neg__(self) -> Any:
         return -self._held
@@ -97,6 +133,8 @@ class _Held:
 class SpectralValue(_Held):
     """A number found from a map's singular values; it behaves as the number.
 
+    Operators and the number's own attributes and methods are those of `value`.
+
     Attributes
     ----------
     value : float or int
@@ -133,8 +171,20 @@ class SpectralValue(_Held):
     def __int__(self) -> int:
         return int(self.value)
 
+    def __complex__(self) -> complex:
+        return complex(self.value)
+
     def __index__(self) -> int:
         return operator.index(self.value)
+
+    def __trunc__(self) -> Any:
+        return trunc(self.value)
+
+    def __floor__(self) -> Any:
+        return floor(self.value)
+
+    def __ceil__(self) -> Any:
+        return ceil(self.value)
 
     def __bool__(self) -> bool:
         return bool(self.value)
@@ -157,6 +207,9 @@ class SpectralValue(_Held):
 @dataclass(frozen=True, eq=False)
 class SpectralValues(_Held):
     """Singular values of a map, from the largest to the smallest; it behaves as their array.
+
+    Operators and the array's own attributes and methods, such as ``shape`` and ``max()``, are
+    those of `values`.
 
     Attributes
     ----------
