@@ -10,7 +10,9 @@ from math import gcd
 from numbers import Real
 from typing import Any, SupportsIndex
 
-from linconv.errors import GeometryError
+import numpy as np
+
+from linconv.errors import DTypeError, GeometryError
 
 __all__ = [
     "PerAxis",
@@ -20,6 +22,7 @@ __all__ = [
     "integer",
     "nearest",
     "per_axis",
+    "plain_number",
     "several",
     "shape",
 ]
@@ -47,6 +50,17 @@ def finite_number(name: str, value: Any, usual: str) -> float:
             f"{name} must be a finite number of at least 0; got {value!r}; use {usual}"
         )
     return float(value)
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number of Python or NumPy as it is, another real one as a float; or `DTypeError`."""
+    if isinstance(value, (int, float, complex, np.number)):
+        return value
+    if isinstance(value, Real):
+        return float(value)
+    raise DTypeError(
+        f"a map can be multiplied by a number; got {type(value).__name__}; use @ for maps"
+    )
 
 
 def per_axis(name: str, value: Any, ndim: int, minimum: int | None = None) -> tuple[int, ...]:

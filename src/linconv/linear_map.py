@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from linconv.arguments import plain_number
 from linconv.engines.arrays import Array, cast_back, computed_in, working_dtype
 from linconv.engines.kinds import any_array, as_computed, as_given, bare, conjugate
 from linconv.errors import DTypeError, ShapeError
@@ -71,8 +72,7 @@ class LinearMap(ABC):
         Raises
         ------
         SizeError
-            If a convolution's entries would take more than `max_bytes` (8 GiB), before any are
-            made.
+            If its entries would take more than `max_bytes` (8 GiB), before any are made.
         """
         return self._sparse(max_bytes).astype(self.dtype, copy=False)
 
@@ -206,6 +206,9 @@ class LinearMap(ABC):
         return Scaled(factor, self) if np.ndim(factor) == 0 else NotImplemented
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> LinearMap:
+        return self * (1 / plain_number(divisor)) if np.ndim(divisor) == 0 else NotImplemented
 
     def __neg__(self) -> LinearMap:
         return Scaled(-1, self)
@@ -361,10 +364,7 @@ class Scaled(LinearMap):
     of: LinearMap
 
     def __init__(self, factor: Any, of: LinearMap) -> None:
-        if not isinstance(factor, (int, float, complex, np.number)):
-            raise DTypeError(
-                f"a map can be multiplied by a number; got {type(factor).__name__}; use @ for maps"
-            )
+        factor = plain_number(factor)
         dtype = working_dtype("the factor", np.result_type(of.dtype, factor))
         self._set(of.input_shape, of.output_shape, dtype, factor=factor, of=of)
 

@@ -13,7 +13,7 @@ import scipy
 import linconv as lc
 from linconv.analysis.spectral_values import SpectralValue, SpectralValues
 from linconv.analysis.structure import all_values
-from linconv.errors import GeometryError, LinconvError, ShapeError, SizeError
+from linconv.errors import DTypeError, GeometryError, LinconvError, ShapeError, SizeError
 
 BOX = lc.Conv(np.ones(3), (9,), padding="same", padding_mode="circular")
 NOTHING = lc.Conv(np.zeros((3, 3)), (4, 5))
@@ -213,3 +213,18 @@ def test_vectors_that_were_not_computed_are_refused(rng):
     with pytest.raises(LinconvError, match="need a method that computes them; got values by a ba"):
         found.vectors(0)
     assert all_values(op).vectors is not None
+
+
+def test_a_norm_is_a_number_for_maps_and_arguments():
+    op = lc.Conv(np.random.default_rng(6).standard_normal((3, 3)), (9, 8))
+    norm, matrix = lc.norm(op), op.matrix()
+    for scaled in (op / norm, op * (1 / norm), (1 / norm) * op, op / np.float64(float(norm))):
+        np.testing.assert_allclose(scaled.matrix(), matrix / float(norm), rtol=1e-14)
+    np.testing.assert_allclose((op * norm).matrix(), matrix * float(norm), rtol=1e-14)
+    y = np.ones(op.output_shape)
+    found = lc.solve(op, y, ridge=norm)
+    np.testing.assert_array_equal(found.x, lc.solve(op, y, ridge=float(norm)).x)
+    with pytest.raises(TypeError):
+        op / np.ones(2)
+    with pytest.raises(DTypeError, match="a map can be multiplied by a number; got str"):
+        op / "2"

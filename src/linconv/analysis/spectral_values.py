@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import ceil, floor, inf, trunc
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,9 @@ class SpectralValue(_Held):
         """Return every field as plain numbers and strings, None for what is not finite."""
         held = self.value if isinstance(self.value, int) else json_number(float(self.value))
         return {"value": held, **_described(self)}
+
+
+Real.register(SpectralValue)
 
 
 @dataclass(frozen=True, eq=False)
