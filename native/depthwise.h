@@ -129,7 +129,7 @@ private:
         }
     }
 
-    // Where an output sample reads its first tap, and where it is written.
+    // What the tables' offsets of an output sample begin from, and where it is written.
     const T* source(const Plane& p, Index v, Index i) const {
         const Index at[] = {p.z, v, i};
         const T* x = problem_.x + p.image * problem_.x_batch;

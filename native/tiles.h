@@ -96,8 +96,8 @@ void lines_tile(const T* x, Index step, const int* offsets, Index taps, const T*
 }
 
 // R lines whose windows overlap: input line j serves output line r with kernel line j - r, so that
-// one load serves up to R lines. "Lines" may also be stretches of one line (see rows.h, lines.h): `line` and
-// `vector` are the distances between input lines and between a line's vectors.
+// one load serves up to R lines. "Lines" may also be stretches of one line (see rows.h, lines.h):
+// `line` and `vector` are the distances between input lines and between a line's vectors.
 //
 // SHARED lines; or, with registers enough, TALLER for kernels of at least LONG lines: fewer loads.
 constexpr int SHARED = 4, TALLER = ACCUMULATORS > 12 ? 6 : SHARED, LONG = TALLER - 1;
@@ -156,7 +156,8 @@ inline INLINE void shared_ends(Vector<T> (&sum)[R][V], const T* x, Index below, 
 // All such pairs, from that of the first output alone on.
 template <class T, int R, int V, int FIRST, int TAPS>
 inline INLINE void shared_heads(Vector<T> (&sum)[R][V], const T* x, Index below, Index line,
-                                Index vector, const int* along, Index taps, const T* weights, const T* last) {
+                                Index vector, const int* along, Index taps, const T* weights,
+                                const T* last) {
     shared_ends<T, R, V, FIRST, TAPS>(sum, x, below, vector, along, taps, weights, last);
     if constexpr (FIRST + 1 < R)
         shared_heads<T, R, V, FIRST + 1, TAPS>(sum, x + line, below, line, vector, along, taps,

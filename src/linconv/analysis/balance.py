@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linconv.convolution import Conv, ConvTranspose
+from linconv.analysis.sparse_solvers import with_kernel
 from linconv.linear_map import LinearMap, Scaled
 
 __all__ = ["Balanced", "balanced"]
@@ -54,7 +54,7 @@ def balanced(op: LinearMap, ridge: float = 0.0, seen: float | None = None) -> Ba
         return Balanced(op, ridge, 1.0)
     exponent = max(-EXPONENTS, min(EXPONENTS, frexp(seen)[1]))
     scale = 2.0**exponent
-    even = _times(op, 1 / scale)
+    even = with_kernel(op, lambda kernel: kernel * (1 / scale)) or Scaled(1 / scale, op)
     if not ridge:
         return Balanced(even, 0.0, 1 / scale)
     with np.errstate(over="ignore", under="ignore"):
@@ -71,13 +71,3 @@ def _magnitude(op: LinearMap, probe: Array) -> float:
         return 0.0
     wide = probe.astype(np.result_type(op.dtype, np.float64))
     return float(np.abs(op.T._apply(wide)).max())
-
-
-def _times(op: LinearMap, factor: float) -> LinearMap:
-    """Return a multiple of a map: of a convolution, another one."""
-    if isinstance(op, ConvTranspose):
-        return _times(op.T, factor).T
-    if isinstance(op, Conv):
-        wide = np.asarray(op.kernel).astype(np.result_type(op.dtype, np.float64))
-        return Conv.of(wide * factor, op.layout, op.geometry)
-    return Scaled(factor, op)

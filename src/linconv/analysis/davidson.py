@@ -23,8 +23,8 @@ Precondition = Callable[[Array], Array]
 
 _SIZE, _KEEP = 8, 3  # vectors at most, and of the best ones after a restart
 _HELPED = 4, 1  # the same with a preconditioner that helps: more vectors save next to no steps
-_STALE = 8  # steps without progress after which a precision has given what it has, near its
-# rounding; three times as many above ``eps**0.75``
+_STALE = 8  # steps without progress after which a precision, near its rounding, gives no more
+_PATIENCE = 3  # times as many steps where it is far from its rounding
 _CROWDED = 2  # steps without progress after which more vectors are kept
 _UNFIT = 8  # steps without progress after which a preconditioner is given up
 
@@ -142,7 +142,7 @@ def _improved(
         if residual <= max(0.95 * rtol, 4 * eps) or space.applications + 4 > most:
             break
         best, stale = (residual, 0) if residual < 0.8 * best else (best, stale + 1)
-        if stale >= (_STALE if residual < eps**0.75 else 3 * _STALE) and residual < eps**0.5:
+        if stale >= _STALE * (1 if residual < eps**0.75 else _PATIENCE) and residual < eps**0.5:
             break
         if stale >= _UNFIT:
             precondition = None

@@ -277,7 +277,7 @@ def _banded(op: LinearMap) -> _Known | None:
         return None
     if float(sum(op.shape)) ** 2 > BAND_WORK:
         return None
-    matrix = op.sparse().astype(np.result_type(op.dtype, np.float64))
+    matrix = double_sparse(op)
     if band_work(matrix) > BAND_WORK:
         return None
     values = band_values(matrix)

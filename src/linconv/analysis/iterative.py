@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import scipy
 
+from linconv.analysis.balance import balanced
 from linconv.analysis.davidson import Precondition, Triplet, largest_triplet, of_adjoint
 from linconv.analysis.direct import double_sparse
 from linconv.analysis.smallest import smallest_vectors
-from linconv.analysis.sparse_solvers import with_kernel
 from linconv.analysis.stretches import length
 from linconv.analysis.supremum import symbol_supremum
 from linconv.analysis.wave_packets import packets_around
@@ -27,7 +27,6 @@ _RTOL = 1e-6
 _MOST = 4000
 _RESTARTS = 300  # of the search for the smallest
 _SMALL = 1000  # samples for which random vectors are as good a start as any
-_EXTREME = 1e60  # norms beyond it, or below its inverse, are brought near 1 first
 _GRAM_LIMIT = 4_000_000  # stored entries of a Gram matrix that is still factorised
 
 
@@ -139,11 +138,10 @@ def estimated_values(op: LinearMap, k: int, which: str) -> tuple[Array, Array, A
         zeros = np.zeros(k)
         left, right = (np.eye(k, n, dtype=dtype) for n in op.shape)
         return zeros, zeros, left, right, "the map is zero"
-    if not 1 / _EXTREME < peak < _EXTREME:  # or squares would leave the numbers there are
-        factor = 2.0 ** -np.clip(np.log2(peak), -1000, 1000).round()
-        near = with_kernel(op, lambda kernel: kernel * factor) or factor * op
-        values, *others = estimated_values(near, k, which)
-        return (values / factor, *others)
+    even = balanced(op, seen=peak)
+    if even.unit != 1:  # or squares would leave the numbers there are
+        values, residuals, left, right, method = estimated_values(even.op, k, which)
+        return values / even.unit, residuals, left, right, method
     if which == "largest":
         turned = isinstance(op, ConvTranspose)
         begin = beginning(op.T.conj() if turned else op)
